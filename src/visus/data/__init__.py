@@ -1,0 +1,1 @@
+"""Samples: read, checked, divided, preprocessed, augmented and loaded."""

@@ -1,0 +1,94 @@
+"""A data set: splits of samples, what they are, and what was noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from visus.data.samples import Samples
+from visus.data.types import Schema, Skipped
+from visus.errors import UnreadableImage
+from visus.spec import Spec
+
+T = TypeVar("T")
+Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
+class Data(Spec, frozen=True):
+    """Which samples, and how they are divided.
+
+    source: a name (see `visus data list`) or a path, whose layout is recognised.
+    dir: where named sets are looked for first. target: a table's target column, or columns; None: chosen by its name.
+    count: how many samples `scenes` draws for training.
+    val, test: the shares set apart, class by class, where the source doesn't bring that split.
+    allow_empty: a class folder may be empty.
+    bad: the share of unreadable files above which training is refused.
+    """
+
+    source: str = "digits"
+    dir: str | None = None
+    target: tuple[str, ...] | None = None
+    count: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    val: Share = 0.1
+    test: Share = 0.2
+    allow_empty: bool = False
+    bad: Share = 0.01
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in splits.
+
+    name: for titles and run folders. splits: "train", "val", "test", as far as the source has them.
+    notes: what a person should know. skipped: what was left out while listing.
+    source: where it comes from, its licence.
+    """
+
+    name: str
+    schema: Schema
+    splits: Mapping[str, Samples]
+    notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    source: str = ""
+
+    def fingerprint(self) -> str:
+        """A hash of all contents, targets and splits: equal means the same data, wherever it lies."""
+        total = hashlib.blake2b(msgspec.json.encode(self.schema), digest_size=16)
+        for split, samples in sorted(self.splits.items()):
+            total.update(split.encode())
+            for row, digest in enumerate(digests(samples)):
+                target = samples.target(row)
+                total.update(digest + repr((target.label, target.labels, target.values, target.captions)).encode())
+        return total.hexdigest()
+
+
+def digests(samples: Samples) -> list[bytes]:
+    """The content hash of each sample; of one that can't be read, a hash of its name, which equals nothing else."""
+
+    def one(row: int) -> bytes:
+        try:
+            return samples.digest(row)
+        except UnreadableImage:
+            return b"unreadable " + samples.name(row).encode()
+
+    return threaded(one, range(len(samples)))
+
+
+def threaded(work: Callable[[int], T], rows: Iterable[int]) -> list[T]:
+    """`[work(row) for row in rows]` on all cores, for work that releases the interpreter lock."""
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        return list(pool.map(work, rows, chunksize=16))
+
+
+def title_of(path: Path) -> str:
+    """A data set's name from its path: the file name without its extensions."""
+    return (
+        path.resolve().name.removesuffix(".gz").removesuffix(".xz").removesuffix(".tar").removesuffix(".zip") or "data"
+    )

@@ -1,0 +1,135 @@
+"""Random access to the samples of one split, whatever holds them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, final
+
+import numpy as np
+
+from visus.data.image import Picture, decode, printable, read_bytes
+from visus.data.types import Target
+from visus.errors import UnreadableImage
+
+
+class Samples(ABC):
+    """The samples of one split, by row number. Reading is safe from several threads at once."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, row: int) -> Picture | np.ndarray:
+        """The picture, or the F float32 values of a vector. Raises UnreadableImage."""
+
+    @abstractmethod
+    def target(self, row: int) -> Target:
+        """What is to be said of it, in pixels of the picture that `read` gives."""
+
+    @abstractmethod
+    def name(self, row: int) -> str:
+        """What a person calls it: the file's path within the data set, or set[row]."""
+
+    @abstractmethod
+    def digest(self, row: int) -> bytes:
+        """A hash of its content: equal for exact duplicates. Raises UnreadableImage."""
+
+
+class Stored(Protocol):
+    """A file somewhere: in a folder, in an archive."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> bytes: ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """A file in a folder. size: in bytes when it was listed; a file that changed since is refused."""
+
+    path: Path
+    name: str
+    size: int
+
+    def read(self) -> bytes:
+        data = read_bytes(self.path)
+        if len(data) != self.size:
+            raise UnreadableImage(
+                printable(self.path), f"changed from {self.size:,} to {len(data):,} bytes since it was listed"
+            )
+        return data
+
+
+@final
+class FileSamples(Samples):
+    """Encoded image files with their targets."""
+
+    def __init__(self, files: Sequence[Stored], targets: Sequence[Target]) -> None:
+        self.files, self.targets = files, targets
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, row: int) -> Picture:
+        return decode(self.files[row].read(), printable(self.files[row].name))
+
+    def target(self, row: int) -> Target:
+        return self.targets[row]
+
+    def name(self, row: int) -> str:
+        return printable(self.files[row].name)
+
+    def digest(self, row: int) -> bytes:
+        return hashlib.blake2b(self.files[row].read(), digest_size=16).digest()
+
+
+@final
+class ArraySamples(Samples):
+    """Samples in memory: N×H×W×C uint8 pictures or N×F float32 vectors."""
+
+    def __init__(self, name: str, values: np.ndarray, targets: Sequence[Target]) -> None:
+        self.title, self.values, self.targets = name, values, targets
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def read(self, row: int) -> Picture | np.ndarray:
+        return Picture(self.values[row]) if self.values.ndim == 4 else self.values[row]
+
+    def target(self, row: int) -> Target:
+        return self.targets[row]
+
+    def name(self, row: int) -> str:
+        return f"{self.title}[{row}]"
+
+    def digest(self, row: int) -> bytes:
+        return hashlib.blake2b(np.ascontiguousarray(self.values[row]), digest_size=16).digest()
+
+
+@final
+class Rows(Samples):
+    """Some rows of other samples, in the order given."""
+
+    def __init__(self, samples: Samples, rows: Sequence[int]) -> None:
+        self.samples, self.rows = samples, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, row: int) -> Picture | np.ndarray:
+        return self.samples.read(self.rows[row])
+
+    def target(self, row: int) -> Target:
+        return self.samples.target(self.rows[row])
+
+    def name(self, row: int) -> str:
+        return self.samples.name(self.rows[row])
+
+    def digest(self, row: int) -> bytes:
+        return self.samples.digest(self.rows[row])

@@ -1,0 +1,153 @@
+"""Samples, targets and batches: one set of types for every job.
+
+A reader fills in what it knows of a sample; a task uses the fields that it needs. Pixel coordinates are (x, y) with
+the origin at the image's upper left corner: pixel (column i, row j) covers [i, i+1) × [j, j+1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visus.spec import Spec
+
+VOID = 255  # in a mask: no class is known here, the pixel counts nowhere
+
+
+class Schema(Spec, frozen=True):
+    """What the samples of a data set are.
+
+    inputs: "image" or "vector". shape: C×H×W (H and W are 0 where sizes differ), or (F,).
+    targets: the fields of `Target` that every sample has. labels: the names of the classes, in order.
+    values: the names of regression values. features: the names of a vector's columns.
+    """
+
+    inputs: Literal["image", "vector"] = "image"
+    shape: tuple[int, ...] = (3, 0, 0)
+    targets: tuple[str, ...] = ("label",)
+    labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """The objects of one image.
+
+    xyxy: M×4 float32, left, top, right, bottom, in pixels. labels: M int64.
+    masks: M×H×W bool, which pixels are each object's. phrases: what each object is called.
+    """
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None = None
+    phrases: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be said of one sample; every field that isn't known is None.
+
+    label: the class. labels: the classes that apply (multi-label). values: numbers (regression).
+    boxes: objects. mask: H×W uint8, the class of each pixel, VOID where unknown.
+    captions: sentences. image: H×W×C uint8, the image wanted (restoration).
+    """
+
+    label: int | None = None
+    labels: tuple[int, ...] | None = None
+    values: tuple[float, ...] | None = None
+    boxes: Boxes | None = None
+    mask: np.ndarray | None = None
+    captions: tuple[str, ...] | None = None
+    image: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The targets of many samples, a column a field.
+
+    label: N int64, or N×K float32 once mixed. labels: N×K float32 of 0 and 1. values: N×V float32.
+    boxes, captions: one entry a sample. mask: N×H×W uint8. image: N×C×H×W uint8.
+    """
+
+    label: Tensor | None = None
+    labels: Tensor | None = None
+    values: Tensor | None = None
+    boxes: tuple[Boxes, ...] | None = None
+    mask: Tensor | None = None
+    captions: tuple[tuple[str, ...], ...] | None = None
+    image: Tensor | None = None
+
+    @staticmethod
+    def collate(targets: Sequence[Target], schema: Schema) -> Targets:
+        """Columns of the schema's target fields. Masks and images must have one size."""
+        columns: dict[str, object] = {}
+        for name in schema.targets:
+            found = [getattr(target, name) for target in targets]
+            if name == "label":
+                columns[name] = torch.tensor(found, dtype=torch.int64)
+            elif name == "labels":
+                columns[name] = torch.zeros(len(found), len(schema.labels))
+                for row, present in enumerate(found):
+                    columns[name][row, list(present)] = 1.0  # type: ignore[index]
+            elif name == "values":
+                columns[name] = torch.tensor(found, dtype=torch.float32).reshape(len(found), len(schema.values))
+            elif name == "mask":
+                columns[name] = torch.from_numpy(np.stack(found))
+            elif name == "image":
+                columns[name] = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+            else:
+                columns[name] = tuple(found)
+        return Targets(**columns)  # type: ignore[arg-type]
+
+    def pick(self, rows: Tensor) -> Targets:
+        """The targets of some rows (int64)."""
+        chosen = rows.tolist() if self.boxes is not None or self.captions is not None else ()
+        return Targets(
+            **{
+                field.name: column[rows] if isinstance(column, Tensor) else tuple(column[row] for row in chosen)
+                for field in fields(self)
+                if (column := getattr(self, field.name)) is not None
+            }
+        )
+
+    def to(self, device: torch.device) -> Targets:
+        """The tensors on a device."""
+        return Targets(
+            **{
+                field.name: column.to(device) if isinstance(column, Tensor) else column
+                for field in fields(self)
+                if (column := getattr(self, field.name)) is not None
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as a network gets them.
+
+    inputs: N×C×H×W or N×F float32, preprocessed. target: the columns. rows: N int64, which samples of the split.
+    """
+
+    inputs: Tensor
+    target: Targets
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file or row that was left out, and why."""
+
+    name: str
+    cause: str

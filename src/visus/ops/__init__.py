@@ -1,0 +1,5 @@
+"""Pure tensor functions."""
+
+from visus.ops.resize import resize
+
+__all__ = ["resize"]
