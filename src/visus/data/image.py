@@ -5,7 +5,7 @@
 | grey, black-and-white | 1 channel |
 | colour, palette, CMYK, YCbCr | 3 channels (RGB) |
 | alpha, or a transparent palette entry | laid over white |
-| 16 bits a channel | 8 bits by scaling, never by clipping |
+| 16 bits a channel | 8 bits by scaling, never by clipping: round(v / 257); colour TIFF: the high byte |
 | EXIF orientation 2–8 | turned upright |
 | animated GIF, APNG, WebP | the first frame |
 | 32-bit or floating-point pixels | refused: their range isn't known |
@@ -17,11 +17,13 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from visus.errors import UnreadableImage
 
@@ -32,6 +34,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM")
 MAX_FILE_BYTES = 512 << 20
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own guard: a quarter of a gigabyte of RGB
 ORIENTATION = 0x0112
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 
 # What Pillow has to say of odd metadata is noise here: a file that can't be read raises, and every other one is read.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -41,6 +44,11 @@ _MAGIC = (
     (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\xff\x0a", "JPEG XL"), (b"8BPS", "Photoshop"), (b"PK\3\4", "ZIP"),
     (b"\x1f\x8b", "gzip"), (b"<svg", "SVG"), (b"<?xml", "XML"), (b"<!DOCTYPE", "HTML"), (b"<html", "HTML"),
 )  # fmt: skip
+
+
+# how Pillow unpacks a PNG of 16 bits a channel, and how it would unpack the low bytes of the same pixels
+_GREY_ALPHA = "LA;16B"
+_LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", _GREY_ALPHA: "RGBA"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,56 +70,53 @@ def read_bytes(path: Path) -> bytes:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as problem:
         raise UnreadableImage(name, (problem.strerror or str(problem)).lower()) from None
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImage(name, "isn't a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise UnreadableImage(name, f"has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
-        try:
-            return file.read()
-        except OSError as problem:
-            raise UnreadableImage(name, (problem.strerror or str(problem)).lower()) from None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(status.st_size + 1)  # one more shows that it grew; not all of what was added since
+    except OSError as problem:
+        raise UnreadableImage(name, (problem.strerror or str(problem)).lower()) from None
+    finally:
+        os.close(handle)
 
 
 def decode(data: bytes, name: str = "image") -> Picture:
     """Pixels of an encoded image. Raises UnreadableImage, which names the file and the cause."""
-    if not data:
-        raise UnreadableImage(name, "is empty (0 bytes)")
-    kind = real_type(data)
-    suffix = Path(name).suffix.lower()
-    allowed = FORMATS if kind != "TIFF" else (("TIFF",) if suffix in (".tif", ".tiff") else ())
-    if not allowed:
-        raise UnreadableImage(
-            name, f"is a {kind} file named {suffix or 'without an extension'}", "rename or convert it"
-        )
-    notes = []
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=allowed)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise UnreadableImage(name, f"claims {width}×{height} pixels, more than the {MAX_PIXELS:,} that are read")
-        if getattr(image, "n_frames", 1) > 1:
-            notes.append(f"has {image.n_frames} frames, of which the first is used")  # type: ignore[attr-defined]
+    notes: tuple[str, ...] = ()
+    with _reading(data, name):
+        file = _opened(data, name)
+        image: Image.Image = file
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a photograph with its preview
+            notes = (f"has {image.n_frames} frames, of which the first is used",)  # type: ignore[attr-defined]
             image.seek(0)
-        image.load()
+        deep = _unpacking(file)
         orientation = image.getexif().get(ORIENTATION, 1)
-        if orientation in range(2, 9):
+        image.load()
+        if deep in _LOW_BYTES:
+            _finer(image, data, deep)
+        if deep == _GREY_ALPHA:  # Pillow makes it a colour image
+            image = image.convert("LA")
+        if orientation in range(2, 9) and image.format != "TIFF":  # Pillow turns a TIFF when it loads it
             ImageOps.exif_transpose(image, in_place=True)
         pixels = _pixels(image, name)
-    except UnreadableImage:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(name, f"claims more than the {MAX_PIXELS:,} pixels that are read") from None
-    except Image.UnidentifiedImageError:
-        raise UnreadableImage(
-            name, f"isn't an image: it is {kind}" if kind else "isn't an image of a known kind"
-        ) from None
-    except MemoryError:
-        raise UnreadableImage(name, "needs more memory than there is") from None
-    except Exception as problem:  # decoders raise nearly every type on damaged input; the file is named and skipped
-        raise UnreadableImage(name, f"is damaged: {str(problem) or type(problem).__name__}") from None
-    return Picture(pixels, orientation if orientation in range(2, 9) else 1, tuple(notes))
+    return Picture(pixels, orientation if orientation in range(2, 9) else 1, notes)
+
+
+def measure(data: bytes, name: str = "image") -> tuple[int, int, int]:
+    """Channels, height and width that `decode` will give, from the header alone. Raises UnreadableImage."""
+    with _reading(data, name):
+        image = _opened(data, name)
+        width, height = image.size
+        # a PNG without this entry would be decoded in search of metadata behind its pixels
+        known = image.format != "PNG" or "exif" in image.info
+        if known and image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in range(5, 9):
+            width, height = height, width
+    grey = image.mode in GREY_MODES or _unpacking(image) == _GREY_ALPHA
+    return 1 if grey else 3, height, width
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -148,26 +153,82 @@ def printable(name: str | Path) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+@contextmanager
+def _reading(data: bytes, name: str) -> Iterator[None]:
+    """Turns what a decoder raises on bad input into UnreadableImage."""
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImage(name, f"claims more than the {MAX_PIXELS:,} pixels that are read") from None
+    except UnidentifiedImageError:
+        kind = real_type(data)
+        raise UnreadableImage(
+            name, f"isn't an image: it is {kind}" if kind else "isn't an image of a known kind"
+        ) from None
+    except MemoryError:
+        raise UnreadableImage(name, "needs more memory than there is") from None
+    except Exception as problem:  # decoders raise nearly every type on damaged input; the file is named and skipped
+        raise UnreadableImage(name, f"is damaged: {str(problem) or type(problem).__name__}") from None
+
+
+def _opened(data: bytes, name: str) -> ImageFile.ImageFile:
+    """The image with only its header read."""
+    if not data:
+        raise UnreadableImage(name, "is empty (0 bytes)")
+    suffix = Path(name).suffix.lower()
+    allowed: tuple[str, ...] = FORMATS
+    if real_type(data) == "TIFF":
+        if suffix not in (".tif", ".tiff"):
+            raise UnreadableImage(
+                name, f"is a TIFF file named {suffix or 'without an extension'}", "rename or convert it"
+            )
+        allowed = ("TIFF",)
+    image = Image.open(io.BytesIO(data), formats=allowed)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(name, f"claims {width}×{height} pixels, more than the {MAX_PIXELS:,} that are read")
+    return image
+
+
+def _unpacking(image: ImageFile.ImageFile) -> str:
+    """Pillow's name of how a PNG's bytes become pixels; "" for other formats."""
+    return str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
+
+
+def _finer(image: Image.Image, data: bytes, raw: str) -> None:
+    """Put round(v / 257) in place of the high bytes that Pillow keeps of a PNG of 16 bits a channel, if in colour."""
+    again = Image.open(io.BytesIO(data), formats=("PNG",))
+    again.tile = [tile._replace(args=_LOW_BYTES[raw]) for tile in again.tile]
+    high, low = np.asarray(image), np.asarray(again)  # the second decodes
+    if raw == _GREY_ALPHA:  # read as four bytes a pixel: grey, its low byte, alpha, its low byte
+        low = low[..., [1, 1, 1, 3]]
+    image.paste(Image.fromarray(_eight_bits(high.astype(np.uint16) << 8 | low)))
+    key = image.info.get("transparency")
+    if isinstance(key, tuple):
+        image.info["transparency"] = tuple(int(each) for each in _eight_bits(np.array(key)))
+
+
 def _pixels(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith("I;16"):
-        return _eight_bits(np.asarray(image, dtype=np.uint16))
+        values = np.asarray(image, dtype=np.uint16)
+        grey_HW = _eight_bits(values)
+        grey_HW[values == image.info.get("transparency", -1)] = 255
+        return grey_HW[..., None]
     if image.mode == "I":  # 32 bits in memory; PNG and PGM fill 16 of them
         values = np.asarray(image)
         if image.format in ("PNG", "PPM") and values.min() >= 0 and values.max() <= 65535:
-            return _eight_bits(values)
+            return _eight_bits(values)[..., None]
     if image.mode in ("I", "F"):
         raise UnreadableImage(name, "has 32-bit pixels, whose range isn't known", "save it with 8 or 16 bits a channel")
+    grey = image.mode in GREY_MODES
     if image.has_transparency_data:
-        grey = image.mode == "LA"
         over = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        flat = Image.alpha_composite(white, over)
-        return np.asarray(flat.convert("L"))[..., None] if grey else np.asarray(flat.convert("RGB"))
-    if image.mode in ("L", "1"):
-        return np.asarray(image.convert("L"))[..., None]
-    return np.asarray(image.convert("RGB"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), over)
+    return np.asarray(image.convert("L"))[..., None] if grey else np.asarray(image.convert("RGB"))
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
     """0…65535 → 0…255, rounded."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None]
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -39,12 +39,13 @@ class Placement:
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         offset = np.array([self.left, self.top] * 2, np.float32)
         limit = np.array([self.width, self.height] * 2, np.float32)
-        return np.clip(xyxy * scale + offset, 0, limit).astype(np.float32)
+        return np.asarray(np.clip(xyxy * scale + offset, 0, limit), np.float32)
 
     def original(self, xyxy: np.ndarray) -> np.ndarray:
         """M×4 boxes of the frame, in pixels of the original image."""
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
-        return ((xyxy - np.array([self.left, self.top] * 2, np.float32)) / scale).astype(np.float32)
+        offset = np.array([self.left, self.top] * 2, np.float32)
+        return np.asarray((xyxy - offset) / scale, np.float32)
 
 
 class ImagePreprocess(Variant, frozen=True, tag="image"):
@@ -82,9 +83,14 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
 
     def place(self, pixels: np.ndarray) -> Tensor:
         """H×W×C uint8 → C×size uint8."""
-        grey_or_rgb = to_channels(pixels, self.channels)
-        x_1CHW = torch.from_numpy(np.ascontiguousarray(grey_or_rgb)).permute(2, 0, 1)[None]
-        return self._frame(x_1CHW, self.interpolation, self.fill)[0]
+        own = np.require(to_channels(pixels, self.channels), requirements=["C", "W"])  # torch wants to be able to write
+        return self.place_many(torch.from_numpy(own)[None])[0]
+
+    def place_many(self, x_NHWC: Tensor) -> Tensor:
+        """N×H×W×C uint8, images of one size → N×C×size uint8."""
+        if x_NHWC.shape[3] != self.channels:
+            x_NHWC = torch.from_numpy(np.stack([to_channels(pixels, self.channels) for pixels in x_NHWC.numpy()]))
+        return self._frame(x_NHWC.permute(0, 3, 1, 2), self.interpolation, self.fill)
 
     def place_target(self, target: Target, height: int, width: int) -> Target:
         """The target of an image of height×width, moved with its pixels."""
@@ -102,7 +108,7 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
             return target
         kept = {name: getattr(target, name) for name in ("label", "labels", "values", "captions")}
         kept |= {name: getattr(target, name) for name in ("boxes", "mask", "image")} | changes
-        return Target(**kept)  # type: ignore[arg-type]
+        return Target(**kept)
 
     def normalize(self, x_NCHW: Tensor) -> Tensor:
         """N×C×H×W uint8 → float32, (value/255 − mean)/std, channel by channel."""

@@ -38,6 +38,10 @@ class Samples(ABC):
     def digest(self, row: int) -> bytes:
         """A hash of its content: equal for exact duplicates. Raises UnreadableImage."""
 
+    @abstractmethod
+    def block(self) -> np.ndarray | None:
+        """All samples as one array, N×H×W×C uint8 or N×F float32, where they already are in memory; else None."""
+
 
 class Stored(Protocol):
     """A file somewhere: in a folder, in an archive."""
@@ -88,6 +92,9 @@ class FileSamples(Samples):
     def digest(self, row: int) -> bytes:
         return hashlib.blake2b(self.files[row].read(), digest_size=16).digest()
 
+    def block(self) -> None:
+        return None
+
 
 @final
 class ArraySamples(Samples):
@@ -109,7 +116,10 @@ class ArraySamples(Samples):
         return f"{self.title}[{row}]"
 
     def digest(self, row: int) -> bytes:
-        return hashlib.blake2b(np.ascontiguousarray(self.values[row]), digest_size=16).digest()
+        return hashlib.blake2b(self.values[row].tobytes(), digest_size=16).digest()
+
+    def block(self) -> np.ndarray:
+        return self.values
 
 
 @final
@@ -133,3 +143,7 @@ class Rows(Samples):
 
     def digest(self, row: int) -> bytes:
         return self.samples.digest(self.rows[row])
+
+    def block(self) -> np.ndarray | None:
+        whole = self.samples.block()
+        return None if whole is None else whole[np.asarray(self.rows, dtype=np.int64)]

@@ -6,9 +6,9 @@ the origin at the image's upper left corner: pixel (column i, row j) covers [i, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class Targets:
     @staticmethod
     def collate(targets: Sequence[Target], schema: Schema) -> Targets:
         """Columns of the schema's target fields. Masks and images must have one size."""
-        columns: dict[str, object] = {}
+        columns: dict[str, Any] = {}
         for name in schema.targets:
             found = [getattr(target, name) for target in targets]
             if name == "label":
@@ -97,7 +97,7 @@ class Targets:
             elif name == "labels":
                 columns[name] = torch.zeros(len(found), len(schema.labels))
                 for row, present in enumerate(found):
-                    columns[name][row, list(present)] = 1.0  # type: ignore[index]
+                    columns[name][row, list(present)] = 1.0
             elif name == "values":
                 columns[name] = torch.tensor(found, dtype=torch.float32).reshape(len(found), len(schema.values))
             elif name == "mask":
@@ -106,28 +106,21 @@ class Targets:
                 columns[name] = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
             else:
                 columns[name] = tuple(found)
-        return Targets(**columns)  # type: ignore[arg-type]
+        return Targets(**columns)
 
     def pick(self, rows: Tensor) -> Targets:
         """The targets of some rows (int64)."""
         chosen = rows.tolist() if self.boxes is not None or self.captions is not None else ()
-        return Targets(
-            **{
-                field.name: column[rows] if isinstance(column, Tensor) else tuple(column[row] for row in chosen)
-                for field in fields(self)
-                if (column := getattr(self, field.name)) is not None
-            }
-        )
+        return self._each(lambda column: column[rows], lambda column: tuple(column[row] for row in chosen))
 
     def to(self, device: torch.device) -> Targets:
         """The tensors on a device."""
-        return Targets(
-            **{
-                field.name: column.to(device) if isinstance(column, Tensor) else column
-                for field in fields(self)
-                if (column := getattr(self, field.name)) is not None
-            }
-        )
+        return self._each(lambda column: column.to(device), lambda column: column)
+
+    def _each(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Any], Any]) -> Targets:
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        known = {name: column for name, column in columns.items() if column is not None}
+        return Targets(**{name: tensor(each) if isinstance(each, Tensor) else ragged(each) for name, each in known.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,244 @@
+"""From samples to batches.
+
+A split that fits in memory is read, decoded and placed once, into one uint8 tensor; a larger one is read batch by batch
+by threads. Either way the same pixels come out, and batch k of epoch e is a pure function of (seed, e, k): nothing has
+to be saved to resume.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Protocol, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visus.data.augment import Augment
+from visus.data.image import Picture
+from visus.data.preprocess import ImagePreprocess, Preprocess
+from visus.data.samples import Samples
+from visus.data.types import Batch, Schema, Skipped, Target, Targets
+from visus.errors import DataError, UnreadableImage
+
+Progress = Callable[[int, int], None]  # done, total
+CHUNK = 256
+
+
+class Prepared(Protocol):
+    """The placed samples of a split."""
+
+    samples: Samples
+    rows: Tensor  # N int64: which samples are usable as far as is known
+    skipped: list[Skipped]
+
+    def gather(self, positions: Tensor) -> Batch:
+        """Some of the rows: inputs N×C×H×W uint8 or N×F float32; the unreadable ones are left out."""
+
+
+def prepare(
+    samples: Samples, schema: Schema, preprocess: Preprocess, *, bad: float = 0.01, progress: Progress | None = None
+) -> Prepared:
+    """A split in memory where it takes at most a quarter of what is free, else read as it is needed.
+
+    bad: the share of unreadable samples above which DataError is raised.
+    """
+    size = len(samples) * prod(preprocess.shape) * (1 if isinstance(preprocess, ImagePreprocess) else 4)
+    if len(samples) == 0:
+        raise DataError("there are no samples in this split")
+    pairs = 2 if {"mask", "image"} & set(schema.targets) else 1
+    if size * pairs <= free_memory() // 4:
+        return InMemory(samples, schema, preprocess, bad, progress)
+    return Streamed(samples, schema, preprocess, bad)
+
+
+def free_memory() -> int:
+    """Bytes that can be taken without swapping, or 4 GiB where the system doesn't tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 4 << 30
+
+
+@final
+class InMemory:
+    """All samples placed in one tensor."""
+
+    def __init__(
+        self, samples: Samples, schema: Schema, preprocess: Preprocess, bad: float, progress: Progress | None
+    ) -> None:
+        self.samples, self.skipped = samples, []
+        targets: list[Target | None] = [None] * len(samples)
+        plain = not {"boxes", "mask", "image"} & set(schema.targets)
+        block = samples.block() if plain else None
+        kind = torch.uint8 if isinstance(preprocess, ImagePreprocess) else torch.float32
+        inputs = torch.empty((len(samples), *preprocess.shape), dtype=kind)
+
+        def place(row: int) -> Skipped | None:
+            try:
+                inputs[row], targets[row] = _placed(samples, row, preprocess)
+            except UnreadableImage as problem:
+                return Skipped(samples.name(row), problem.cause)
+            return None
+
+        failed: list[int] = []
+        if block is not None:
+            for start in range(0, len(block), CHUNK):
+                part = torch.from_numpy(block[start : start + CHUNK])
+                inputs[start : start + CHUNK] = _place_block(part, preprocess)
+            targets = [samples.target(row) for row in range(len(samples))]
+        else:
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                for row, problem in enumerate(pool.map(place, range(len(samples)), chunksize=8)):
+                    if problem is not None:
+                        failed.append(row)
+                        self.skipped.append(problem)
+                    if progress is not None and (row % CHUNK == CHUNK - 1 or row == len(samples) - 1):
+                        progress(row + 1, len(samples))
+            _refuse_bad(self.skipped, len(samples), bad)
+        usable = np.setdiff1d(np.arange(len(samples)), failed)
+        self.rows = torch.from_numpy(usable)
+        self.inputs = inputs[self.rows] if failed else inputs
+        self.targets = Targets.collate([target for target in targets if target is not None], schema)
+
+    def gather(self, positions: Tensor) -> Batch:
+        return Batch(self.inputs[positions], self.targets.pick(positions), self.rows[positions])
+
+
+@final
+class Streamed:
+    """Samples read when they are asked for."""
+
+    def __init__(self, samples: Samples, schema: Schema, preprocess: Preprocess, bad: float) -> None:
+        self.samples, self.schema, self.preprocess, self.bad = samples, schema, preprocess, bad
+        self.skipped: list[Skipped] = []
+        self.rows = torch.arange(len(samples))
+        self._seen: set[int] = set()
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+
+    def gather(self, positions: Tensor) -> Batch:
+        rows = self.rows[positions].tolist()
+        found = [each for each in self._pool.map(self._place, rows) if each is not None]
+        _refuse_bad(self.skipped, len(self.samples), self.bad)
+        if not found:
+            raise DataError(f"none of the {len(rows)} samples of a batch can be read", "see bad_files.csv in the run folder")
+        kept, inputs, targets = zip(*found, strict=True)
+        return Batch(torch.stack(inputs), Targets.collate(targets, self.schema), torch.tensor(kept))
+
+    def _place(self, row: int) -> tuple[int, Tensor, Target] | None:
+        try:
+            return (row, *_placed(self.samples, row, self.preprocess))
+        except UnreadableImage as problem:
+            if row not in self._seen:
+                self._seen.add(row)
+                self.skipped.append(Skipped(self.samples.name(row), problem.cause))
+            return None
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Batches of a prepared split, normalised, on a device.
+
+    channels_last: how images lie in memory there. classes: of the labels, for augment's mixing.
+    """
+
+    prepared: Prepared
+    preprocess: Preprocess
+    batch: int
+    device: torch.device
+    augment: Augment = Augment()
+    seed: int = 0
+    classes: int = 0
+    channels_last: bool = False
+
+    def __len__(self) -> int:
+        """Batches an epoch of training: a last one that isn't full is left out, unless it is the only one."""
+        return max(1, len(self.prepared.rows) // self.batch)
+
+    def train(self, step: int = 0) -> Iterator[Batch]:
+        """Augmented batches without end, epoch after epoch in new orders, from batch number `step` on."""
+        numbers = self._numbers(step)
+        with ThreadPoolExecutor(1) as pool:  # the next batch is gathered while this one is used
+            waiting: list[Future[Batch]] = [pool.submit(self._training_batch, *next(numbers)) for _ in range(2)]
+            try:
+                while True:
+                    batch = waiting.pop(0).result()
+                    waiting.append(pool.submit(self._training_batch, *next(numbers)))
+                    yield batch
+            finally:
+                for each in waiting:
+                    each.cancel()
+
+    def evaluate(self) -> Iterator[Batch]:
+        """Every sample once, in order, not augmented."""
+        for positions in torch.split(torch.arange(len(self.prepared.rows)), self.batch):
+            batch = self.prepared.gather(positions)
+            yield self._to_device(replace(batch, inputs=self.preprocess.normalize(batch.inputs.to(self.device))))
+
+    def _numbers(self, step: int) -> Iterator[tuple[int, int, Tensor]]:
+        while True:
+            epoch, first = divmod(step, len(self))
+            order = torch.randperm(len(self.prepared.rows), generator=generator(self.seed, epoch))
+            for index in range(first, len(self)):
+                yield epoch, index, order[index * self.batch : (index + 1) * self.batch]
+            step = (epoch + 1) * len(self)
+
+    def _training_batch(self, epoch: int, index: int, positions: Tensor) -> Batch:
+        batch = self.prepared.gather(positions)
+        batch = replace(batch, inputs=batch.inputs.to(self.device, non_blocking=True))
+        if isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle():
+            draws = generator(self.seed, epoch, index)
+            batch = self.augment.geometry(batch, draws, self.preprocess.fill)
+            batch = replace(batch, inputs=self.augment.colour(batch.inputs, draws))
+            batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
+            return self._to_device(self.augment.mix(batch, self.classes, draws))
+        return self._to_device(replace(batch, inputs=self.preprocess.normalize(batch.inputs)))
+
+    def _to_device(self, batch: Batch) -> Batch:
+        inputs = batch.inputs
+        if self.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return Batch(inputs, batch.target.to(self.device), batch.rows)
+
+
+def generator(seed: int, *numbers: int) -> torch.Generator:
+    """A random number generator of its own for each (seed, numbers)."""
+    state = np.random.SeedSequence([seed, *numbers]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+def _placed(samples: Samples, row: int, preprocess: Preprocess) -> tuple[Tensor, Target]:
+    found, target = samples.read(row), samples.target(row)
+    if isinstance(preprocess, ImagePreprocess):
+        if not isinstance(found, Picture):
+            raise DataError("this network was made for images, and the data are vectors")
+        height, width = found.pixels.shape[:2]
+        return preprocess.place(found.pixels), preprocess.place_target(target, height, width)
+    if isinstance(found, Picture):
+        raise DataError("this network was made for vectors, and the data are images")
+    return torch.from_numpy(found), target
+
+
+def _place_block(block: Tensor, preprocess: Preprocess) -> Tensor:
+    if isinstance(preprocess, ImagePreprocess):
+        if block.ndim != 4:
+            raise DataError("this network was made for images, and the data are vectors")
+        return preprocess.place_many(block)
+    if block.ndim != 2:
+        raise DataError("this network was made for vectors, and the data are images")
+    return block
+
+
+def _refuse_bad(skipped: Sequence[Skipped], total: int, bad: float) -> None:
+    if len(skipped) > bad * total:
+        first = "; ".join(f"{each.name}: {each.cause}" for each in skipped[:3])
+        raise DataError(
+            f"{len(skipped)} of {total} files can't be read, more than {bad:.0%}: {first}"
+            + (" …" if len(skipped) > 3 else ""),
+            "`visus data check` lists them all; mend them, or allow more with --set data.bad=0.05",
+        )

@@ -1,0 +1,7 @@
+"""Figures that tell how good predictions are, each with its interval where one is known."""
+
+from visus.metrics.classification import LabelMeter, TagMeter
+from visus.metrics.regression import ValueMeter
+from visus.metrics.score import Score, bootstrap, wilson
+
+__all__ = ["LabelMeter", "Score", "TagMeter", "ValueMeter", "bootstrap", "wilson"]

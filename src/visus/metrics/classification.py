@@ -1,0 +1,123 @@
+"""Of one class each, and of several."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import (
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MultilabelAveragePrecision,
+    MultilabelStatScores,
+)
+
+from visus.metrics.score import Score, wilson
+
+BINS = 15  # of confidence, for calibration: the usual number since Guo et al. 2017 (arXiv:1706.04599)
+
+
+@final
+class LabelMeter:
+    """Figures of single-label classification, gathered batch by batch.
+
+    confusion: K×K counts, true class by predicted class.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._confusion = MulticlassConfusionMatrix(classes, validate_args=False)
+        self._calibration = MulticlassCalibrationError(classes, n_bins=BINS, norm="l1", validate_args=False)
+        self._loss, self._top5, self._n = 0.0, 0, 0
+        self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # samples, sum of confidence, hits
+
+    def update(self, probabilities_NK: Tensor, label_N: Tensor) -> None:
+        """Take in a batch: probabilities that sum to 1, and the true classes."""
+        self._confusion.update(probabilities_NK.argmax(1), label_N)
+        self._calibration.update(probabilities_NK, label_N)
+        true_N = probabilities_NK.gather(1, label_N[:, None])[:, 0]
+        self._loss += -true_N.clamp_min(1e-12).log().double().sum().item()
+        self._top5 += int((probabilities_NK.topk(min(5, self.classes)).indices == label_N[:, None]).any(1).sum())
+        self._n += len(label_N)
+        confidence_N, predicted_N = probabilities_NK.max(1)
+        which_N = (confidence_N * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
+        hit_N = (predicted_N == label_N).double()
+        for row, values in enumerate((torch.ones_like(hit_N), confidence_N.double(), hit_N)):
+            self._bins[row].index_add_(0, which_N, values)
+
+    @property
+    def confusion(self) -> Tensor:
+        """K×K int64."""
+        matrix: Tensor = self._confusion.compute()
+        return matrix
+
+    def calibration(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For each bin of confidence that isn't empty: mean confidence, accuracy, samples."""
+        full = self._bins[:, self._bins[0] > 0]
+        return full[1] / full[0], full[2] / full[0], full[0].long()
+
+    def per_class(self) -> dict[str, Tensor]:
+        """precision, recall, f1 (0 where undefined) and count of true samples, K each."""
+        matrix = self.confusion.double()
+        hits, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+        precision, recall = hits / predicted.clamp_min(1), hits / true.clamp_min(1)
+        f1 = 2 * hits / (true + predicted).clamp_min(1)
+        return {"precision": precision, "recall": recall, "f1": f1, "count": true.long()}
+
+    def scores(self) -> dict[str, Score]:
+        """accuracy, balanced_accuracy (mean recall of the classes that occur), f1 (macro), top5_accuracy, loss
+        (cross-entropy in nats), calibration_error (expected, 15 bins).
+        """
+        matrix, each = self.confusion, self.per_class()
+        seen = each["count"] > 0
+        found = {
+            "accuracy": wilson(int(matrix.diagonal().sum()), self._n),
+            "balanced_accuracy": Score(value=each["recall"][seen].mean().item(), n=self._n),
+            "f1": Score(value=each["f1"][seen].mean().item(), n=self._n),
+        }
+        if self.classes > 5:
+            found["top5_accuracy"] = wilson(self._top5, self._n)
+        found["loss"] = Score(value=self._loss / self._n, n=self._n, higher=False)
+        found["calibration_error"] = Score(value=self._calibration.compute().item(), n=self._n, higher=False)
+        return found
+
+
+@final
+class TagMeter:
+    """Figures of multi-label classification, gathered batch by batch."""
+
+    def __init__(self, classes: int, threshold: float) -> None:
+        self.classes, self.threshold = classes, threshold
+        self._counts = MultilabelStatScores(classes, threshold=threshold, average=None, validate_args=False)
+        self._precision = MultilabelAveragePrecision(classes, average=None, thresholds=200, validate_args=False)
+        self._exact, self._n, self._loss = 0, 0, 0.0
+
+    def update(self, probabilities_NK: Tensor, labels_NK: Tensor) -> None:
+        """Take in a batch: a probability for each label by itself, and 0 or 1."""
+        self._counts.update(probabilities_NK, labels_NK.int())
+        self._precision.update(probabilities_NK, labels_NK.int())
+        self._exact += int(((probabilities_NK > self.threshold) == labels_NK.bool()).all(1).sum())
+        clipped = probabilities_NK.double().clamp(1e-12, 1 - 1e-12)
+        self._loss += torch.nn.functional.binary_cross_entropy(clipped, labels_NK.double(), reduction="sum").item()
+        self._n += len(labels_NK)
+
+    def per_class(self) -> dict[str, Tensor]:
+        """precision, recall, f1 (0 where undefined) and count of true samples, K each."""
+        hits, wrong, _, _, true = self._counts.compute().double().T
+        precision, recall = hits / (hits + wrong).clamp_min(1), hits / true.clamp_min(1)
+        return {"precision": precision, "recall": recall, "f1": 2 * hits / (hits + wrong + true).clamp_min(1),
+                "count": true.long()}  # fmt: skip
+
+    def scores(self) -> dict[str, Score]:
+        """f1 (macro), f1_micro, mean_average_precision, exact_match, loss (binary cross-entropy a label, nats)."""
+        each, counts = self.per_class(), self._counts.compute().double().sum(0)
+        hits, wrong, _, _, true = counts.tolist()
+        average = self._precision.compute()
+        return {
+            "f1": Score(value=each["f1"].mean().item(), n=self._n),
+            "f1_micro": Score(value=2 * hits / max(hits + wrong + true, 1), n=self._n),
+            "mean_average_precision": Score(value=average.nanmean().item(), n=self._n),
+            "exact_match": wilson(self._exact, self._n),
+            "loss": Score(value=self._loss / (self._n * self.classes), n=self._n, higher=False),
+        }

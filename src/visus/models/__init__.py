@@ -1,0 +1,11 @@
+"""Networks: a family is its paper's knobs and one builder; the catalog names their variants.
+
+The modules here hold plain data and import torch only when something is built, so that names, cards and recipes are
+read at once.
+"""
+
+from visus.models.build import build_classifier, find, list_models
+from visus.models.catalog import CATALOG, FAMILIES, TINY, Card, Network
+from visus.models.cards import Family
+
+__all__ = ["CATALOG", "FAMILIES", "TINY", "Card", "Family", "Network", "build_classifier", "find", "list_models"]

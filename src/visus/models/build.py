@@ -1,0 +1,48 @@
+"""From a name to a spec, from a spec to a network."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from visus.errors import ModelError, NotFound, nearest
+from visus.models.catalog import CATALOG, Card, Network
+
+if TYPE_CHECKING:
+    from visus.nn import Classifier
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The names in the catalog that match a shell pattern.
+
+    >>> list_models("lenet*")
+    ['lenet5', 'lenet5_full']
+    """
+    return [name for name in CATALOG if fnmatchcase(name, pattern)]
+
+
+def find(name: str) -> Card:
+    """The card of a name. Raises NotFound with the nearest names."""
+    if name not in CATALOG:
+        raise NotFound(f"there is no network named {name!r}", nearest(name, CATALOG))
+    return CATALOG[name]
+
+
+def build_classifier(spec: Network, shape: tuple[int, ...], classes: int) -> Classifier:
+    """A network for inputs of `shape` (C×H×W, or F) with `classes` scores out.
+
+    Raises ModelError where the network can't take such inputs.
+    """
+    from visus.nn import Classifier
+
+    if classes < 1:
+        raise ModelError(f"a network can't have {classes} outputs", "give at least 1")
+    return Classifier(spec.build(shape), spec.head(feature_shape(spec, shape), classes))
+
+
+def feature_shape(spec: Network, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the last stage's features for one input of `shape`; no memory is taken and nothing computed."""
+    import torch
+
+    with torch.device("meta"), torch.no_grad():
+        return tuple(spec.build(shape).eval()(torch.empty(1, *shape)).shape[1:])

@@ -1,0 +1,177 @@
+"""The networks by name: one literal table; a variant is a value."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from visus.models.cards import Family, Figures, Published
+from visus.models.lenet import LeNet5
+from visus.models.mlp import MLP
+from visus.models.resnet import Bottleneck, LargeStem, ResNet, SmallStem, SqueezeExcite
+from visus.spec import Spec
+
+Network = MLP | LeNet5 | ResNet
+
+
+class Card(Spec, frozen=True):
+    """One named network.
+
+    family: a key of FAMILIES. spec: builds it. input: C×H×W for which the figures hold and that is used where the
+    data don't say otherwise. fixed: whether it is made for that size, so that other images are fitted to it.
+    figures: proven by a test. crop: the usual share of the image that evaluation keeps.
+    """
+
+    family: str
+    spec: Network
+    input: tuple[int, int, int]
+    figures: Figures | None = None
+    published: Published | None = None
+    crop: float = 1.0
+    fixed: bool = False
+    about: str = ""
+
+
+FAMILIES: dict[str, Family] = {
+    "mlp": Family(
+        title="Multi-layer perceptron",
+        authors="Rumelhart, Hinton, Williams",
+        year=1986,
+        reference="Nature 323, 533–536",
+    ),
+    "lenet5": Family(
+        title="Gradient-based learning applied to document recognition",
+        authors="LeCun, Bottou, Bengio, Haffner",
+        year=1998,
+        reference="Proc. IEEE 86(11), 2278–2324",
+        departs="The fixed output codes are drawn at random (the paper names both ways) and not by hand; "
+        "C5 covers the whole of S4 at any input size.",
+    ),
+    "resnet": Family(
+        title="Deep residual learning for image recognition",
+        authors="He, Zhang, Ren, Sun",
+        year=2015,
+        reference="arXiv:1512.03385",
+        departs="In bottlenecks the 3×3 convolution carries the stride (the paper: the first 1×1), as in all "
+        "widely used weights.",
+    ),
+    "wide_resnet": Family(
+        title="Wide residual networks",
+        authors="Zagoruyko, Komodakis",
+        year=2016,
+        reference="arXiv:1605.07146",
+    ),
+    "resnext": Family(
+        title="Aggregated residual transformations for deep neural networks",
+        authors="Xie, Girshick, Dollár, Tu, He",
+        year=2016,
+        reference="arXiv:1611.05431",
+    ),
+    "senet": Family(
+        title="Squeeze-and-excitation networks",
+        authors="Hu, Shen, Albanie, Sun, Wu",
+        year=2017,
+        reference="arXiv:1709.01507",
+    ),
+}
+
+# A few thousand parameters each, for tests and for trying things out.
+TINY: dict[str, Network] = {
+    "mlp": MLP(hidden=(16, 8)),
+    "lenet5": LeNet5(),
+    "resnet": ResNet(depths=(1, 1), widths=(4, 8), stem=SmallStem(channels=4)),
+    "wide_resnet": ResNet(depths=(1, 1), widths=(2, 4), block=Bottleneck(width=2), stem=LargeStem(channels=4)),
+    "resnext": ResNet(depths=(1, 1), widths=(4, 8), block=Bottleneck(groups=2), stem=SmallStem(channels=4)),
+    "senet": ResNet(
+        depths=(1, 1), widths=(4, 8), gate=SqueezeExcite(reduction=4), stem=SmallStem(channels=4), shortcut="pad"
+    ),
+}
+
+_IMAGENET, _CIFAR, _DIGIT = (3, 224, 224), (3, 32, 32), (1, 32, 32)
+_TV1 = "torchvision, weights IMAGENET1K_V1, 224×224 centre crop"
+_R18 = ResNet(depths=(2, 2, 2, 2))
+_R34 = ResNet(depths=(3, 4, 6, 3))
+_R50 = ResNet(depths=(3, 4, 6, 3), block=Bottleneck())
+_R101 = replace(_R50, depths=(3, 4, 23, 3))
+_R152 = replace(_R50, depths=(3, 8, 36, 3))
+_R20 = ResNet(depths=(3, 3, 3), widths=(16, 32, 64), stem=SmallStem(), shortcut="pad")
+
+
+def _imagenet(family: str, spec: Network, count: int, macs: int, errors: tuple[float, float] | None = None) -> Card:
+    figures = Figures(parameters=count, multiply_adds=macs)
+    published = errors and Published(data="ImageNet", source=_TV1, top1_error=errors[0], top5_error=errors[1])
+    return Card(family=family, spec=spec, input=_IMAGENET, figures=figures, published=published or None, crop=0.875)
+
+
+def _cifar(depth: int, count: int, macs: int, error: float) -> Card:
+    blocks = (depth - 2) // 6
+    return Card(
+        family="resnet",
+        spec=replace(_R20, depths=(blocks, blocks, blocks)),
+        input=_CIFAR,
+        figures=Figures(parameters=count, multiply_adds=macs, classes=10),
+        published=Published(data="CIFAR-10", source="the paper, table 6", top1_error=error),
+        about="CIFAR style: 3×3 stem, three stages, shortcuts padded with zeros",
+    )
+
+
+CATALOG: dict[str, Card] = {
+    "mlp": Card(family="mlp", spec=MLP(), input=(1, 28, 28), about="two hidden layers of 128; for vectors and images"),
+    "lenet5": Card(
+        family="lenet5",
+        spec=LeNet5(),
+        input=_DIGIT,
+        fixed=True,
+        figures=Figures(parameters=60_000, multiply_adds=325_680, classes=10),
+        published=Published(data="MNIST", source="the paper, §III.B", top1_error=0.95),
+        about="as published: sparse C3, trainable subsampling, fixed output codes",
+    ),
+    "lenet5_full": Card(
+        family="lenet5",
+        spec=LeNet5(connect="full", pool="average", activation="tanh", output="linear"),
+        input=_DIGIT,
+        fixed=True,
+        figures=Figures(parameters=61_706, multiply_adds=416_520, classes=10),
+        about="the common reading: full C3, average pooling, tanh, linear output",
+    ),
+    "resnet8": Card(
+        family="resnet",
+        spec=ResNet(depths=(1, 1, 1), widths=(16, 32, 64), stem=SmallStem()),
+        input=_CIFAR,
+        about="a small one for small images",
+    ),
+    "resnet20": _cifar(20, 269_722, 40_551_040, 8.75),
+    "resnet32": _cifar(32, 464_154, 68_862_592, 7.51),
+    "resnet44": _cifar(44, 658_586, 97_174_144, 7.17),
+    "resnet56": _cifar(56, 853_018, 125_485_696, 6.97),
+    "resnet110": _cifar(110, 1_727_962, 252_887_680, 6.43),
+    "resnet18": _imagenet("resnet", _R18, 11_689_512, 1_814_073_344, (30.242, 10.922)),
+    "resnet34": _imagenet("resnet", _R34, 21_797_672, 3_663_761_408, (26.686, 8.58)),
+    "resnet50": _imagenet("resnet", _R50, 25_557_032, 4_089_184_256, (23.87, 7.138)),
+    "resnet101": _imagenet("resnet", _R101, 44_549_160, 7_801_405_440, (22.626, 6.454)),
+    "resnet152": _imagenet("resnet", _R152, 60_192_808, 11_513_626_624, (21.688, 5.954)),
+    "wide_resnet50_2": _imagenet(
+        "wide_resnet", replace(_R50, block=Bottleneck(width=2)), 68_883_240, 11_398_021_120, (21.532, 5.914)
+    ),
+    "wide_resnet101_2": _imagenet(
+        "wide_resnet", replace(_R101, block=Bottleneck(width=2)), 126_886_696, 22_753_050_624, (21.152, 5.716)
+    ),
+    "resnext50_32x4d": _imagenet(
+        "resnext", replace(_R50, block=Bottleneck(groups=32, width=2)), 25_028_904, 4_230_479_872, (22.382, 6.302)
+    ),
+    "resnext101_32x8d": _imagenet(
+        "resnext", replace(_R101, block=Bottleneck(groups=32, width=4)), 88_791_336, 16_414_015_488, (20.688, 5.474)
+    ),
+    "resnext101_64x4d": _imagenet(
+        "resnext", replace(_R101, block=Bottleneck(groups=64, width=4)), 83_455_272, 15_460_270_080, (16.754, 3.546)
+    ),
+    "seresnet50": _imagenet("senet", replace(_R50, gate=SqueezeExcite()), 28_088_024, 4_091_699_200),
+    "seresnet101": _imagenet("senet", replace(_R101, gate=SqueezeExcite()), 49_326_872, 7_806_148_608),
+    "seresnet152": _imagenet("senet", replace(_R152, gate=SqueezeExcite()), 66_821_848, 11_520_204_800),
+    "seresnext50_32x4d": _imagenet(
+        "senet",
+        replace(_R50, block=Bottleneck(groups=32, width=2), gate=SqueezeExcite()),
+        27_559_896,
+        4_232_994_816,
+    ),
+}
+

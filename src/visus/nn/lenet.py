@@ -1,0 +1,84 @@
+"""The layers that only LeNet-5 has (LeCun et al. 1998, "Gradient-based learning applied to document recognition", §II.B)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 · tanh(2x/3), which maps ±1 to ±1 (appendix A of the paper)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+class Subsample(nn.Module):
+    """S2 and S4: the mean of each 2×2 window, times a coefficient plus a bias, one pair a map.
+
+    The paper sums the four pixels; the mean is that sum with the coefficient taken four times larger.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.coefficient, self.bias = nn.Parameter(torch.ones(channels, 1, 1)), nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        scaled: Tensor = F.avg_pool2d(x_NCHW, 2) * self.coefficient + self.bias
+        return scaled
+
+
+class SparseConv2d(nn.Module):
+    """A convolution in which each map out sees only some of the maps in: C3 and its table I.
+
+    table: for each map out, the maps in. Only the kernels that the table names exist; the others are zeros put
+    between them for the convolution, which is much faster than one convolution for each row of the table.
+    density: the share of kernels that exist, by which multiply-adds are counted.
+    """
+
+    lookup: Tensor
+
+    def __init__(self, table: Sequence[Sequence[int]], c_in: int, size: int) -> None:
+        super().__init__()
+        pairs = [row * c_in + each for row, maps in enumerate(table) for each in maps]
+        self.c_in, self.c_out, self.density = c_in, len(table), len(pairs) / (len(table) * c_in)
+        self.kernels = nn.Parameter(torch.empty(len(pairs), size, size))
+        self.bias = nn.Parameter(torch.empty(len(table)))
+        lookup = torch.full((len(table) * c_in,), len(pairs))
+        lookup[pairs] = torch.arange(len(pairs))
+        self.register_buffer("lookup", lookup, persistent=False)
+        with torch.no_grad():  # the paper's appendix A: uniform within ±2.4 over the number of inputs
+            start = 0
+            for row, maps in enumerate(table):
+                bound = 2.4 / (len(maps) * size * size)
+                self.kernels[start : start + len(maps)].uniform_(-bound, bound)
+                self.bias[row].uniform_(-bound, bound)
+                start += len(maps)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        kernels = torch.cat([self.kernels, torch.zeros_like(self.kernels[:1])])
+        weight = kernels.index_select(0, self.lookup).view(self.c_out, self.c_in, *self.kernels.shape[1:])
+        return F.conv2d(x_NCHW, weight, self.bias)
+
+
+class Prototypes(nn.Module):
+    """The output layer: minus the squared distance of x to each class's fixed code of ±1. N×F → N×K.
+
+    With softmax cross-entropy these scores give the paper's discriminative criterion (equation 9) without its
+    constant for a rubbish class. The paper draws its ten codes by hand as 7×12 pictures of digits; it names codes
+    drawn at random as the plain choice, and those serve here, for any number of classes.
+    """
+
+    codes: Tensor
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        codes = np.random.default_rng(1998).choice([-1.0, 1.0], (classes, features))
+        self.register_buffer("codes", torch.tensor(codes, dtype=torch.float32))
+
+    def forward(self, x_NF: Tensor) -> Tensor:
+        return -(x_NF[:, None] - self.codes).square().sum(2)

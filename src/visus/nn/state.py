@@ -1,0 +1,37 @@
+"""Putting weights into a network, or saying exactly why they don't fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from visus.errors import WeightsError
+
+SHOWN = 8
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into a network of exactly those names and shapes.
+
+    Raises WeightsError that names the keys and shapes that differ; the network is then unchanged.
+    """
+    wanted = model.state_dict()
+    problems = [f"{name}: not in {source}" for name in wanted if name not in tensors]
+    problems += [f"{name}: not in the network" for name in tensors if name not in wanted]
+    problems += [
+        f"{name}: {_shape(tensor)} in {source}, {_shape(wanted[name])} in the network"
+        for name, tensor in tensors.items()
+        if name in wanted and tensor.shape != wanted[name].shape
+    ]
+    if problems:
+        shown = problems[:SHOWN] + ([f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
+        raise WeightsError(
+            f"{source} doesn't fit the network:\n    " + "\n    ".join(shown),
+            "build the network that these weights are of: the same model, classes, channels and size",
+        )
+    model.load_state_dict(dict(tensors))
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"

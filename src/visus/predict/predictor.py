@@ -1,0 +1,118 @@
+"""From an image to a prediction, the way the model was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from visus.data.image import decode, printable, read_bytes
+from visus.data.preprocess import ImagePreprocess, Preprocess
+from visus.data.types import Schema
+from visus.errors import DataError, UnreadableImage
+from visus.tasks import AnyTask, Prediction
+
+if TYPE_CHECKING:
+    from visus.predict.bundle import Manifest
+
+Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
+
+
+class Predictor:
+    """Weights, preprocessing, labels and thresholds in one callable.
+
+    predictor("cat.jpg") → a prediction; predictor(["a.jpg", "b.jpg"]) → a list of them.
+    """
+
+    def __init__(
+        self, task: AnyTask, schema: Schema, preprocess: Preprocess, model: nn.Module, manifest: Manifest | None = None
+    ) -> None:
+        self.task, self.schema, self.preprocess, self.model, self.manifest = task, schema, preprocess, model, manifest
+
+    @overload
+    def __call__(self, source: Source) -> Prediction: ...
+
+    @overload
+    def __call__(self, source: Sequence[Source], batch: int = 64) -> list[Prediction]: ...
+
+    def __call__(self, source: Source | Sequence[Source], batch: int = 64) -> Prediction | list[Prediction]:
+        """One prediction for one source, a list for a list.
+
+        A source is a file name, an encoded image's bytes, a Pillow image, an H×W or H×W×C uint8 array, or a vector of
+        F numbers. Raises UnreadableImage for the first that can't be read.
+        """
+        if isinstance(source, (str, PathLike, bytes, Image.Image, np.ndarray)):
+            return self([source])[0]
+        found = []
+        for _, prediction in self.stream(source, batch):
+            if isinstance(prediction, UnreadableImage):
+                raise prediction
+            found.append(prediction)
+        return found
+
+    def stream(self, sources: Iterable[Source], batch: int = 64) -> Iterator[tuple[Source, Prediction | UnreadableImage]]:
+        """Predictions in the order of the sources, batch by batch; one that can't be read yields its error instead."""
+        waiting = iter(sources)
+        while some := list(islice(waiting, batch)):
+            values = [self._read(source) for source in some]
+            good = [value for value in values if not isinstance(value, UnreadableImage)]
+            predictions = iter(self._predict(good) if good else ())
+            for source, value in zip(some, values, strict=True):
+                yield source, value if isinstance(value, UnreadableImage) else next(predictions)
+
+    def outputs(self, x: Tensor) -> Any:
+        """The model's output for placed inputs: N×C×H×W uint8, or N×F."""
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            return self.model(self.preprocess.normalize(x.to(device)))
+
+    def _predict(self, values: Sequence[np.ndarray]) -> list[Prediction]:
+        found = self.task.decode(self.outputs(torch.stack([placed(each, self.preprocess) for each in values])), self.schema)
+        if not isinstance(self.preprocess, ImagePreprocess):
+            return list(found)
+        return [
+            prediction.on(value, self.preprocess.placement(*value.shape[:2]))
+            for prediction, value in zip(found, values, strict=True)
+        ]
+
+    def _read(self, source: Source) -> np.ndarray | UnreadableImage:
+        try:
+            return read_source(source, self.preprocess)
+        except UnreadableImage as problem:
+            return problem
+
+
+def read_source(source: Source, preprocess: Preprocess) -> np.ndarray:
+    """H×W×C uint8 pixels, or F float32 values. Raises UnreadableImage, and DataError for the wrong kind of array."""
+    if isinstance(preprocess, ImagePreprocess):
+        if isinstance(source, np.ndarray):
+            pixels = source[..., None] if source.ndim == 2 else source
+            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+                raise DataError(
+                    f"an image array is {source.dtype} {'×'.join(map(str, source.shape))}",
+                    "give uint8 of H×W, H×W×1 or H×W×3",
+                )
+            return pixels
+        if isinstance(source, Image.Image):
+            rgb = source if source.mode in ("L", "RGB") else source.convert("RGB")
+            return np.atleast_3d(np.asarray(rgb))
+        if isinstance(source, bytes):
+            return decode(source).pixels
+        return decode(read_bytes(Path(source)), printable(source)).pixels
+    value = np.asarray(source, np.float32) if isinstance(source, np.ndarray) else None
+    if value is None or value.shape != preprocess.shape:
+        given = "a file or image" if value is None else f"an array of {'×'.join(map(str, value.shape))}"
+        raise DataError(f"this model takes vectors of {preprocess.shape[0]} numbers, not {given}")
+    return value
+
+
+def placed(value: np.ndarray, preprocess: Preprocess) -> Tensor:
+    """One input before normalisation: C×H×W uint8, or F float32."""
+    return preprocess.place(value) if isinstance(preprocess, ImagePreprocess) else torch.from_numpy(value)

@@ -1,0 +1,1 @@
+"""Where everything meets: train, resume, evaluate, predict, and networks by name."""

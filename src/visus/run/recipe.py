@@ -1,0 +1,149 @@
+"""The settings of a run, as one tree: the Python API, the file and `--set` are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from visus.data.augment import Augment
+from visus.data.dataset import Data
+from visus.data.preprocess import Side
+from visus.errors import NotFound, nearest
+from visus.models import Network
+from visus.spec import Spec, assign, decode, merge, parse_assignment, read_toml, tree
+from visus.tasks import AnyTask
+from visus.train import AdamW, OneCycle, Optimizer, Schedule
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Preprocessing(Spec, frozen=True):
+    """How inputs are prepared; what is None is found from the data and the network, and then written down.
+
+    The fields are those of `ImagePreprocess`; vectors only have mean and std.
+    """
+
+    size: tuple[Side, Side] | None = None
+    channels: Literal[1, 3] | None = None
+    fit: Literal["crop", "stretch", "pad", "center"] | None = None
+    crop: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None
+    fill: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] | None = None
+
+
+class Model(Spec, frozen=True):
+    """Which network. name: in the catalog. spec: its settings; None for the catalog's."""
+
+    name: str = "resnet18"
+    spec: Network | None = None
+
+
+class Budget(Spec, frozen=True):
+    """How long and in what portions.
+
+    epochs: passes over the training samples. batch: samples a step. accumulate: batches a step of the optimiser.
+    patience: stop when the validation score hasn't risen for more than this many epochs; None: never.
+    clip: the greatest norm of the gradient. ema: the decay of an exponential moving average of the weights, which is
+    then what is evaluated and kept (0.99–0.9999).
+    """
+
+    epochs: Positive = 10
+    batch: Positive = 64
+    accumulate: Positive = 1
+    patience: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    clip: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    ema: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+
+
+class Runtime(Spec, frozen=True):
+    """On what, and how exactly.
+
+    device: "auto" takes CUDA, then Apple's, then the processor. precision: of the network's arithmetic.
+    threads: of the processor; None for all. channels_last: how images lie in memory. deterministic: refuse algorithms
+    that don't repeat exactly.
+    """
+
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: Positive | None = None
+    channels_last: bool = True
+    deterministic: bool = False
+
+
+class Expect(Spec, frozen=True):
+    """What a fresh run of a recipe gave. value ± tolerance of the score `metric` on the test split, in `seconds`."""
+
+    metric: str
+    value: float
+    tolerance: float
+    seconds: float
+    machine: str
+    seed: int = 0
+
+
+class Recipe(Spec, frozen=True):
+    """All settings of a run. Those left as None are filled in from the data and the network, and then written down."""
+
+    data: Data = Data()
+    preprocess: Preprocessing = Preprocessing()
+    augment: Augment | None = None
+    task: AnyTask | None = None
+    model: Model = Model()
+    optim: Optimizer = AdamW()
+    schedule: Schedule = OneCycle()
+    budget: Budget = Budget()
+    runtime: Runtime = Runtime()
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    about: str = ""
+    expect: Expect | None = None
+
+
+def compose(base: dict[str, Any], assignments: Iterable[str] = (), where: str = "") -> Recipe:
+    """A recipe from a tree and `a.b=c` assignments, the later over the earlier and all over the defaults."""
+    base = merge(tree(Recipe()), base)
+    for text in assignments:
+        base = assign(base, *parse_assignment(text))
+    return decode(base, Recipe, where)
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The tree of a recipe: one that comes with Visus, by name, or a TOML file. Raises NotFound or SpecError."""
+    known = list_recipes()
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.is_dir() and (path / "recipe.toml").is_file():
+        path = path / "recipe.toml"
+    if path.suffix == ".toml" or path.exists():
+        return read_toml(path)
+    raise NotFound(f"there is no recipe named {name!r}", nearest(name, known))
+
+
+def list_recipes() -> dict[str, dict[str, Any]]:
+    """The recipes that come with Visus: name → tree."""
+    import tomllib
+
+    folder = resources.files("visus") / "recipes"
+    files = sorted((each for each in folder.iterdir() if each.name.endswith(".toml")), key=lambda each: each.name)
+    return {each.name.removesuffix(".toml"): tomllib.loads(each.read_text(encoding="utf-8")) for each in files}
+
+
+def overrides(**settings: Any) -> dict[str, Any]:
+    """A tree from dotted names joined by "__"; those that are None are left out.
+
+    >>> overrides(model__name="lenet5", budget__epochs=None, seed=3)
+    {'model': {'name': 'lenet5'}, 'seed': 3}
+    """
+    plain: dict[str, Any] = {}
+    for name, value in settings.items():
+        if value is not None:
+            plain = merge(plain, assign({}, tuple(name.split("__")), value))
+    return plain
+
+

@@ -1,0 +1,109 @@
+"""plots/*.png and report.html of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from matplotlib.figure import Figure
+
+from visus import __version__, viz
+from visus.explain import summarize
+from visus.metrics import Score
+from visus.models import CATALOG, FAMILIES
+from visus.run.evaluation import Evaluation, rows_of
+from visus.run.folder import RunFolder
+from visus.run.resolve import Plan
+from visus.spec import dumps
+
+TITLES = {
+    "curves": ("Learning curves", "One point an epoch; the marked epoch is the one that was kept."),
+    "confusion": ("Confusion matrix", "Rows: the truth. Columns: what was predicted. Shading: share of the row."),
+    "per_class": ("Class by class", "Precision, recall and F1, with the number of samples of each class."),
+    "worst": ("Worst errors", "The samples with the greatest error: wrong labels and hard images show here first."),
+    "samples": ("Samples", "Spread evenly over the split, not chosen."),
+    "calibration": ("Calibration", "Of the samples predicted with a confidence of 90 %, are 90 % right?"),
+    "scatter": ("Predicted against true", "On the line the prediction is exact."),
+    "residuals": ("Residuals", "Predicted minus true."),
+}
+HEADLINES = 4
+
+
+def write_report(
+    folder: RunFolder, plan: Plan, found: Evaluation, split: str, history: Sequence[Mapping[str, float]],
+    best: int | None, seconds: float,
+) -> None:  # fmt: skip
+    """The pictures of an evaluation, and the page that holds them."""
+    figures: dict[str, Figure] = {}
+    if history:
+        figures["curves"] = viz.learning_curves(history, None if best is None else int(history[best]["epoch"]))
+    figures |= plan.task.draw(found.meter, found.worst, found.some, plan.schema)
+    pictures = []
+    for name, figure in figures.items():
+        path = viz.save(figure, folder.plots / f"{name}.png")
+        title, note = TITLES.get(name.rstrip("_0123456789"), (name.replace("_", " ").capitalize(), ""))
+        pictures.append(viz.Picture(title, note, path.read_bytes()))
+    page = viz.render(
+        f"{plan.recipe.model.name} on {plan.dataset.name}",
+        f"Visus {__version__}, {date.today().isoformat()}, {folder.path.name}",
+        [(f"{split} {name.replace('_', ' ')}".capitalize(), _headline(score)) for name, score in _headlines(found, plan)],
+        tables=_tables(plan, found, split, history, seconds),
+        pictures=pictures,
+        texts=_texts(folder, plan, split),
+    )
+    (folder.path / "report.html").write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def _headlines(found: Evaluation, plan: Plan) -> list[tuple[str, Score]]:
+    goal = plan.task.goal(plan.schema)
+    rest = [(name, score) for name, score in found.scores.items() if name != goal]
+    return [(goal, found.scores[goal]), *rest][:HEADLINES]
+
+
+def _headline(score: Score) -> str:
+    if score.low is None or score.high is None:
+        return f"{score.value:.4g} (n = {score.n})"
+    return f"{score.value:.4g} (95 % interval {score.low:.4g}–{score.high:.4g}, n = {score.n})"
+
+
+def _tables(
+    plan: Plan, found: Evaluation, split: str, history: Sequence[Mapping[str, float]], seconds: float
+) -> list[viz.Table]:
+    network = plan.network
+    outputs = len(plan.schema.labels) or len(plan.schema.values)
+    counts = summarize(network, plan.preprocess.shape, outputs)
+    card = CATALOG[plan.recipe.model.name]
+    family = FAMILIES[card.family]
+    model = [
+        ("network", f"{plan.recipe.model.name}: {family.title} ({family.authors}, {family.year}; {family.reference})"),
+        ("input", "×".join(map(str, plan.preprocess.shape))),
+        ("parameters", f"{counts.parameters:,}"),
+        ("multiply-adds an input", f"{counts.multiply_adds:,}"),
+        ("epochs", str(len(history))),
+        ("training time", f"{seconds:.1f} s"),
+        ("seed", str(plan.recipe.seed)),
+    ]
+    data = [(name, f"{len(samples):,} samples") for name, samples in plan.dataset.splits.items()]
+    data.append(("source", plan.dataset.source or plan.recipe.data.source))
+    return [
+        viz.Table(f"Figures on the {split} split", ("figure", "value", "95 % interval", "n"), rows_of(found.scores)),
+        viz.Table("Model", ("", ""), model),
+        viz.Table("Data", ("", ""), data),
+    ]
+
+
+def _texts(folder: RunFolder, plan: Plan, split: str) -> list[viz.Text]:
+    texts = []
+    if split != "test":
+        texts.append(
+            viz.Text(
+                "No test split", f"The figures are on the {split} split, which also chose the model: on new data "
+                "they will be somewhat worse.", "warning",
+            )
+        )  # fmt: skip
+    texts += [viz.Text("Data", note, "note") for note in plan.dataset.notes]
+    texts.append(viz.Text("Recipe", dumps(plan.recipe), "code"))
+    environment = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
+    texts.append(viz.Text("Environment", json.dumps(environment, indent=1), "code"))
+    return texts

@@ -1,0 +1,157 @@
+"""Filling in what a recipe leaves open, from the data and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from msgspec.structs import asdict, replace
+
+from visus.data.augment import Augment
+from visus.data.dataset import Dataset
+from visus.data.image import Picture
+from visus.data.preprocess import ImagePreprocess, Preprocess, VectorPreprocess
+from visus.data.samples import Samples
+from visus.data.types import Schema, Targets
+from visus.errors import DataError, UnreadableImage
+from visus.models import Card, Network, find
+from visus.run.recipe import Preprocessing, Recipe
+from visus.tasks import AnyTask, Classify, Regress
+
+SMALL = 64  # pixels: images up to this side keep their size where the network takes any
+LOOKED_AT = 2000  # training images from which mean and std are found
+TASKS: tuple[AnyTask, ...] = (Classify(), Regress())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run with nothing left open. schema: of the data, with the targets that the task uses."""
+
+    recipe: Recipe
+    dataset: Dataset
+    schema: Schema
+    task: AnyTask
+    network: Network
+    preprocess: Preprocess
+    augment: Augment
+
+
+def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Plan:
+    """Choose what isn't given, and say so. Raises DataError and ModelError where data, task and network don't meet."""
+    task = recipe.task or _task_for(dataset.schema)
+    schema = replace(dataset.schema, targets=_targets_for(task, dataset.schema))
+    card = find(recipe.model.name)
+    train = dataset.splits["train"]
+    preprocess = _preprocess(recipe.preprocess, schema, card, train)
+    task = task.fitted(schema, _targets(train, schema))
+    network = recipe.model.spec or card.spec
+    with torch.device("meta"):
+        task.assemble(network, preprocess.seen(schema))  # so that what can't be built is refused before anything is read
+    augment = Augment()
+    if recipe.augment is not None:
+        augment = recipe.augment
+    elif isinstance(preprocess, ImagePreprocess):
+        augment = _augment(preprocess)
+    filled = {name: value for name, value in asdict(preprocess).items() if name in Preprocessing.__struct_fields__}
+    resolved = replace(
+        recipe,
+        task=task,
+        model=replace(recipe.model, spec=network),
+        preprocess=Preprocessing(**filled),
+        augment=augment,
+    )
+    if recipe.task is None:
+        say(f"task: {type(task).__name__.lower()}, since the data have {' and '.join(schema.targets)}")
+    return Plan(resolved, dataset, schema, task, network, preprocess, augment)
+
+
+def _task_for(schema: Schema) -> AnyTask:
+    for task in TASKS:
+        if any(set(need) <= set(schema.targets) for need in task.needs):
+            return task
+    raise DataError(f"no task is known for data with {', '.join(schema.targets) or 'no targets'}", "name one with --task")
+
+
+def _targets_for(task: AnyTask, schema: Schema) -> tuple[str, ...]:
+    for need in task.needs:
+        if set(need) <= set(schema.targets):
+            return need
+    needed = " or ".join(" and ".join(need) for need in task.needs)
+    raise DataError(
+        f"the task needs {needed} for every sample, and these data have {', '.join(schema.targets) or 'no targets'}",
+        "name another --task, or other data",
+    )
+
+
+def _targets(samples: Samples, schema: Schema) -> Targets:
+    """The columns that a task fits itself to; those with pixels are left out."""
+    light = tuple(name for name in schema.targets if name in ("label", "labels", "values", "captions"))
+    return Targets.collate([samples.target(row) for row in range(len(samples))], replace(schema, targets=light))
+
+
+def _preprocess(given: Preprocessing, schema: Schema, card: Card, train: Samples) -> Preprocess:
+    if schema.inputs == "vector":
+        return _vector_preprocess(given, train)
+    channels, height, width = schema.shape
+    native = card.input[1:]
+    size, fit, crop = given.size or native, given.fit, given.crop
+    if height and width and given.size is None:
+        if not card.fixed and max(height, width) <= SMALL:
+            size = (height, width)
+        elif fit is None and all(0.75 * n <= side <= n for side, n in zip((height, width), native, strict=True)):
+            fit = "center"
+    if crop is None:
+        crop = card.crop if max(size) > SMALL and not (height and width) else 1.0
+    image = ImagePreprocess(
+        size=size,
+        channels=given.channels or (1 if channels == 1 else 3),
+        fit=fit or "crop",
+        crop=crop,
+        interpolation=given.interpolation or "bilinear",
+        fill=given.fill or 0,
+    )
+    if given.mean is None or given.std is None:
+        mean, std = _statistics(train, image)
+        return replace(image, mean=given.mean or mean, std=given.std or std)
+    return replace(image, mean=given.mean, std=given.std)
+
+
+def _statistics(train: Samples, preprocess: ImagePreprocess) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the training pixels, per channel, in 0…1."""
+    rows = np.unique(np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).round().astype(int)).tolist()
+    count, total, squares = 0, torch.zeros(preprocess.channels).double(), torch.zeros(preprocess.channels).double()
+    for row in rows:
+        try:
+            found = train.read(row)
+        except UnreadableImage:
+            continue  # counted, and listed by name, when the split is read
+        assert isinstance(found, Picture)
+        x_CP = preprocess.place(found.pixels).flatten(1).double() / 255
+        count, total, squares = count + x_CP.shape[1], total + x_CP.sum(1), squares + x_CP.square().sum(1)
+    if count == 0:
+        raise DataError("none of the training images can be read", "`visus data check` says why")
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
+    return tuple(round(each, 4) for each in mean.tolist()), tuple(round(each, 4) for each in std.tolist())
+
+
+def _vector_preprocess(given: Preprocessing, train: Samples) -> VectorPreprocess:
+    if given.mean is not None and given.std is not None:
+        return VectorPreprocess(mean=given.mean, std=given.std)
+    values = np.stack([np.asarray(train.read(row)) for row in range(len(train))]).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError("a feature is NaN or infinite", "`visus data check` names the rows")
+    std = values.std(0)
+    return VectorPreprocess(
+        mean=given.mean or tuple(values.mean(0).tolist()),
+        std=given.std or tuple(np.where(std > 0, std, 1.0).tolist()),
+    )
+
+
+def _augment(preprocess: ImagePreprocess) -> Augment:
+    """For colour photographs mirrored ones are as likely; grey scans and drawings may carry writing."""
+    if preprocess.channels == 1:
+        return Augment(shift=0.0625)
+    return Augment(flip=True, shift=0.125)

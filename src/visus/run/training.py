@@ -1,0 +1,403 @@
+"""Training: from a recipe to a run folder with a model, figures and pictures in it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from visus import __version__
+from visus.data.dataset import Dataset
+from visus.data.loader import Loader, prepare
+from visus.data.open import open_dataset
+from visus.data.splits import divide
+from visus.data.types import Skipped
+from visus.errors import CheckpointError, RunError, TrainingError, VisusError
+from visus.metrics import Score
+from visus.nn import load_state
+from visus.predict import Manifest, Predictor
+from visus.predict import load as load_bundle
+from visus.predict import save as save_bundle
+from visus.run.device import device_of, precision_of, setting
+from visus.run.evaluation import Evaluation, evaluate_model, rows_of
+from visus.run.folder import RunFolder, create, existing, table
+from visus.run.recipe import Recipe
+from visus.run.report import write_report
+from visus.run.resolve import Plan, resolve
+from visus.run.track import Events
+from visus.run.watch import Watch
+from visus.spec import tree
+from visus.train import Learner, NotFinite, OneCycle, fit, ready
+from visus.train.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
+from visus.train.loop import load_optimizer_state, optimizer_state
+
+GOLDENS = 4
+
+
+class Interrupted(VisusError):
+    """The run was asked to stop, and has saved where it was."""
+
+    status = 75  # EX_TEMPFAIL: try again later
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. split: the one that the scores are of. history: one row an epoch."""
+
+    folder: Path
+    recipe: Recipe
+    scores: dict[str, Score]
+    split: str
+    history: tuple[dict[str, float], ...]
+
+    def predictor(self) -> Predictor:
+        """The bundle, loaded."""
+        return load_bundle(self.folder)
+
+
+@dataclass
+class _State:
+    """What changes while a run goes on. step: steps done. sums: of the losses of the epoch under way."""
+
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    best: int | None = None  # index into history
+    skipped: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def train_recipe(recipe: Recipe, watch: Watch, *, run: str | None = None, root: Path = Path("runs")) -> Run:
+    """Train as a recipe says, in a new run folder."""
+    with setting(recipe.runtime, recipe.seed):
+        plan = _plan(recipe, watch)
+        with create(run, _folder_name(plan.dataset.name), root) as folder:
+            folder.write_recipe(plan.recipe)
+            folder.write_environment(())
+            return _Training(plan, folder, watch).go(_State())
+
+
+def resume(path: Path, watch: Watch, *, epochs: int | None = None) -> Run:
+    """Go on with a run where its newest whole checkpoint is; with more epochs in all, where given.
+
+    Raises RunError when the data aren't those that the run began with.
+    """
+    with existing(path) as folder:
+        recipe = folder.recipe()
+        if epochs is not None:
+            if epochs <= recipe.budget.epochs:
+                raise RunError(f"{path}: has {recipe.budget.epochs} epochs already", "name more in all: --epochs")
+            recipe = replace(recipe, budget=replace(recipe.budget, epochs=epochs))
+        checkpoint, problems = newest(folder.checkpoints)
+        for problem in problems:
+            watch.say(f"{problem}: going back to step {checkpoint.facts['step']}")
+        with setting(recipe.runtime, recipe.seed):
+            plan = _plan(recipe, watch)
+            training = _Training(plan, folder, watch)
+            if checkpoint.facts["fingerprint"] != training.fingerprint:
+                raise RunError(
+                    f"{path}: the data have changed since the run began: their fingerprint was "
+                    f"{checkpoint.facts['fingerprint']} and is {training.fingerprint}",
+                    "put them back, or train anew",
+                )
+            if epochs is not None:
+                folder.write_recipe(plan.recipe)
+            return training.go(training.restore(checkpoint))
+
+
+class _Training:
+    """One process's work on one run folder."""
+
+    def __init__(self, plan: Plan, folder: RunFolder, watch: Watch) -> None:
+        recipe = plan.recipe
+        self.plan, self.recipe, self.folder, self.watch = plan, recipe, folder, watch
+        self.device, self.precision = device_of(recipe.runtime.device), precision_of(recipe.runtime)
+        self.fingerprint = plan.dataset.fingerprint()
+        schema = plan.preprocess.seen(plan.schema)
+        self.model = plan.task.assemble(plan.network, schema).to(self.device)
+        last = recipe.runtime.channels_last and len(schema.shape) == 3
+        if last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = None
+        if recipe.budget.ema is not None:
+            self.average = AveragedModel(
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.budget.ema), use_buffers=True
+            )
+        self.learners: tuple[Learner, ...] = ready(plan.task.players(self.model), recipe.optim)
+        self.loaders: dict[str, Loader] = {}
+        skipped: list[Skipped] = list(plan.dataset.skipped)
+        for name, samples in plan.dataset.splits.items():
+            with watch.work(f"reading {name}") as bar:
+                prepared = prepare(samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar)
+            skipped += prepared.skipped
+            batch = min(recipe.budget.batch, len(prepared.rows))
+            self.loaders[name] = Loader(
+                prepared, plan.preprocess, batch if name == "train" else max(batch, 256), self.device,
+                plan.augment, recipe.seed, len(plan.schema.labels), last,
+            )  # fmt: skip
+        if count := folder.write_skipped(skipped):
+            self.say(f"{count} files left out, listed in {folder.path / 'bad_files.csv'}")
+        self.turns = recipe.budget.accumulate * sum(learner.player.turns for learner in self.learners)
+        self.steps_per_epoch = max(1, len(self.loaders["train"]) // max(1, self.turns))
+        self.steps = self.steps_per_epoch * recipe.budget.epochs
+
+    @property
+    def kept(self) -> nn.Module:
+        """The weights that are evaluated and kept."""
+        return self.average.module if self.average is not None else self.model
+
+    def say(self, text: str) -> None:
+        """To whom it concerns, and to log.txt."""
+        self.watch.say(text)
+        self.folder.log(text)
+
+    def go(self, state: _State) -> Run:
+        """Train from a state to the end, then measure, draw and bundle."""
+        self._announce(state)
+        with Events(self.folder.path) as events, _terminated() as asked:
+            try:
+                self._train(state, events, asked)
+            except NotFinite as problem:
+                raise self._named(problem) from None
+            except KeyboardInterrupt:
+                self._save(state)
+                self._stop(state)
+            except (torch.OutOfMemoryError, MemoryError) as problem:
+                raise self._out_of_memory(problem) from None
+            except RuntimeError as problem:
+                if "can't allocate memory" in str(problem) or "not enough memory" in str(problem):
+                    raise self._out_of_memory(problem) from None
+                raise
+        return self._finish(state)
+
+    def restore(self, checkpoint: Checkpoint) -> _State:
+        """Put everything where a checkpoint was."""
+        facts = dict(checkpoint.facts)
+        load_state(self.model, checkpoint.part("model"), "the checkpoint")
+        if self.average is not None:
+            load_state(self.average, checkpoint.part("average"), "the checkpoint")
+        for index, learner in enumerate(self.learners):
+            load_optimizer_state(learner.optimizer, checkpoint.part(f"optimizer{index}"), facts["optimizers"][index])
+        set_random_state(checkpoint.part("random"))
+        return _State(**{name: facts[name] for name in vars(_State())})
+
+    def _train(self, state: _State, events: Events, asked: threading.Event) -> None:
+        if not self.learners:
+            self.plan.task.calibrate(self.model, self.loaders["train"].evaluate())
+            return
+        schedule, epochs = self.recipe.schedule, self.recipe.budget.epochs
+        batches = self.loaders["train"].train(state.step * self.turns)
+        began = time.perf_counter() - state.seconds
+        with self.watch.work("training") as bar:
+            steps = fit(
+                self.learners, batches, steps=self.steps, start=state.step,
+                rate=lambda done: schedule.factor(done, state.scores),
+                momentum=schedule.momentum_at if isinstance(schedule, OneCycle) else lambda done: None,
+                clip=self.recipe.budget.clip, accumulate=self.recipe.budget.accumulate, precision=self.precision,
+            )  # fmt: skip
+            self.model.train()
+            for step in steps:
+                if self.average is not None:
+                    self.average.update_parameters(self.model)
+                state.step, state.skipped = step.index + 1, state.skipped + step.skipped
+                for player, parts in step.losses.items():
+                    for name, value in parts.items():
+                        key = name if len(step.losses) == 1 else f"{player}/{name}"
+                        state.sums[key] = state.sums.get(key, 0.0) + value.item()
+                state.seconds = time.perf_counter() - began
+                epoch, within = divmod(state.step, self.steps_per_epoch)
+                bar(state.step, self.steps, self._note(state, within))
+                if within == 0:
+                    self._end_epoch(state, epoch, step.rate, events)
+                    self._save(state)
+                    if self._enough(state, epochs):
+                        break
+                if asked.is_set():
+                    self._save(state)
+                    self._stop(state)
+        batches.close()
+
+    def _note(self, state: _State, within: int) -> str:
+        done = within or self.steps_per_epoch
+        loss = sum(state.sums.values()) / done
+        goal = f"  val {self.plan.task.goal(self.plan.schema)} {state.scores[-1]:.4g}" if state.scores else ""
+        return f"loss {loss:.3f}{goal}"
+
+    def _end_epoch(self, state: _State, epoch: int, rate: float, events: Events) -> None:
+        row: dict[str, float] = {"epoch": epoch, "step": state.step}
+        row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
+        row["train/loss"] = sum(state.sums.values()) / self.steps_per_epoch
+        if "val" in self.loaders:
+            found = evaluate_model(
+                self.kept, self.plan.task, self.plan.schema, self.loaders["val"], precision=self.precision
+            )
+            row |= {f"val/{name}": score.value for name, score in found.scores.items()}
+            goal = found.scores[self.plan.task.goal(self.plan.schema)]
+            state.scores.append(goal.value if goal.higher else -goal.value)
+        row |= {"rate": rate, "seconds": round(state.seconds, 3)}
+        if state.skipped:
+            row["skipped_steps"] = state.skipped
+        state.history.append(row)
+        state.sums.clear()
+        events.write(row)
+        self.folder.write_history(state.history)
+        self.watch.event("epoch", row)
+        self.say(_line(row, self.recipe.budget.epochs, self.plan.task.goal(self.plan.schema)))
+        if state.best is None or not state.scores or state.scores[-1] > state.scores[state.best]:
+            state.best = len(state.history) - 1
+            facts = {"step": state.step, "epoch": epoch, "version": __version__}
+            tensors = {f"model.{name}": value for name, value in self.kept.state_dict().items()}
+            write(self.folder.checkpoints / f"best{SUFFIX}", Checkpoint(tensors, facts))
+
+    def _enough(self, state: _State, epochs: int) -> bool:
+        patience = self.recipe.budget.patience
+        if patience is None or state.best is None or len(state.history) >= epochs:
+            return False
+        if len(state.history) - 1 - state.best <= patience:
+            return False
+        self.say(f"stopped early: the validation score hasn't risen since epoch {state.best + 1}")
+        return True
+
+    def _save(self, state: _State) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        groups = []
+        for index, learner in enumerate(self.learners):
+            found, settings = optimizer_state(learner.optimizer)
+            tensors |= {f"optimizer{index}.{name}": value for name, value in found.items()}
+            groups.append(settings)
+        tensors |= {f"random.{name}": value for name, value in random_state().items()}
+        facts = {**state.facts(), "optimizers": groups, "fingerprint": self.fingerprint, "version": __version__}
+        rotate(self.folder.checkpoints, Checkpoint(tensors, facts))
+
+    def _stop(self, state: _State) -> None:
+        self.folder.log(f"stopped at step {state.step}")
+        raise Interrupted(f"stopped at step {state.step} of {self.steps}", f"go on with `visus resume {self.folder.path}`")
+
+    def _finish(self, state: _State) -> Run:
+        best = self.folder.checkpoints / f"best{SUFFIX}"
+        if self.learners:
+            try:
+                load_state(self.kept, read(best).part("model"), str(best))
+            except CheckpointError as problem:
+                raise CheckpointError(problem.problem, f"`visus resume {self.folder.path}` after removing it") from None
+        split = next(name for name in ("test", "val", "train") if name in self.loaders)
+        with self.watch.work(f"evaluating {split}") as bar:
+            found = evaluate_model(
+                self.kept, self.plan.task, self.plan.schema, self.loaders[split],
+                precision=self.precision, cases=True, bar=bar,
+            )  # fmt: skip
+        self._bundle(found, split)
+        write_report(self.folder, self.plan, found, split, state.history, state.best, state.seconds)
+        self._tell(found, split, state)
+        return Run(self.folder.path, self.recipe, found.scores, split, tuple(state.history))
+
+    def _bundle(self, found: Evaluation, split: str) -> None:
+        samples = self.loaders["val" if "val" in self.loaders else split].prepared
+        inputs: list[np.ndarray] = []
+        for row in samples.rows[:GOLDENS].tolist():
+            value = samples.samples.read(row)
+            inputs.append(value if isinstance(value, np.ndarray) else value.pixels)
+        manifest = Manifest(
+            format=1, version=__version__, weights="", task=self.plan.task, model=self.recipe.model.name,
+            network=self.plan.network, schema=self.plan.schema, preprocess=self.plan.preprocess, split=split,
+            scores=found.scores, fingerprint=self.fingerprint, recipe=tree(self.recipe), goldens=(),
+        )  # fmt: skip
+        save_bundle(self.folder.model, manifest, self.kept.eval(), inputs)
+
+    def _announce(self, state: _State) -> None:
+        sizes = ", ".join(f"{name} {len(loader.prepared.rows)}" for name, loader in self.loaders.items())
+        count = sum(p.numel() for p in self.model.parameters())
+        self.say(f"data: {self.plan.dataset.name} ({sizes})")
+        for note in self.plan.dataset.notes:
+            self.say(f"  note: {note}")
+        if labels := self.plan.schema.labels:
+            shown = ", ".join(labels[:12]) + (f", … ({len(labels)} classes)" if len(labels) > 12 else "")
+            self.say(f"labels: {shown}")
+        shape = "×".join(map(str, self.plan.preprocess.shape))
+        self.say(
+            f"model: {self.recipe.model.name}, {count:,} parameters, input {shape}, on {self.device.type} "
+            f"in {self.recipe.runtime.precision}"
+        )
+        self.say(f"run: {self.folder.path}" + (f", from step {state.step}" if state.step else ""))
+
+    def _tell(self, found: Evaluation, split: str, state: _State) -> None:
+        which = "" if split == "test" else ": no test split, so these samples also chose the model"
+        self.watch.table(
+            f"{split}{which}", ("", "value", "95 % interval", "n"), rows_of(found.scores)
+        )
+        self.watch.event("scores", {"split": split, "scores": {k: tree(v) for k, v in found.scores.items()}})
+        self.folder.log(f"{split}: " + ", ".join(f"{name} {score}" for name, score in found.scores.items()))
+        if state.skipped:
+            self.say(f"{state.skipped} steps were skipped because a gradient wasn't finite")
+        self.say(f"trained in {state.seconds:.1f} s; report: {self.folder.path / 'report.html'}")
+
+    def _named(self, problem: NotFinite) -> NotFinite:
+        samples = self.loaders["train"].prepared.samples
+        names = [samples.name(row) for row in problem.rows]
+        path = self.folder.path / "diverged.csv"
+        path.write_text(table([{"file": name} for name in names]), encoding="utf-8", errors="backslashreplace")
+        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        found = NotFinite(f"{problem.problem}\n  the batch: {shown} (all in {path})", problem.rows)
+        self.folder.log(found.problem)
+        return found
+
+    def _out_of_memory(self, problem: BaseException) -> TrainingError:
+        batch = self.loaders["train"].batch
+        smaller = max(1, batch // 2)
+        self.folder.log(f"out of memory at batch {batch}: {problem}")
+        return TrainingError(
+            f"out of memory on {self.device} with batches of {batch} of {'×'.join(map(str, self.plan.preprocess.shape))}",
+            f"--batch {smaller} --set budget.accumulate={2 * self.recipe.budget.accumulate} gives the same steps with "
+            "less memory; or make the images smaller with --size",
+        )
+
+
+def _plan(recipe: Recipe, watch: Watch) -> Plan:
+    dataset: Dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
+    return resolve(recipe, dataset, watch.say)
+
+
+def _folder_name(name: str) -> str:
+    kept = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).strip("-.")
+    return kept or "run"
+
+
+def _line(row: dict[str, float], epochs: int, goal: str) -> str:
+    parts = [f"epoch {int(row['epoch'])}/{epochs}", f"train loss {row['train/loss']:.4f}"]
+    for name in ("loss", goal):
+        if f"val/{name}" in row:
+            parts.append(f"val {name} {row[f'val/{name}']:.4f}")
+    return "  ".join([*parts, f"{row['seconds']:.1f} s"])
+
+
+@contextmanager
+def _terminated() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, so that the step under way is finished and saved."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+

@@ -1,0 +1,92 @@
+"""What a task is, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from visus.data.preprocess import Placement
+from visus.data.types import Batch, Schema, Target, Targets
+from visus.metrics import Score
+from visus.models import Network
+from visus.train import Player
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Prediction(Protocol):
+    """What a model says of one sample, in the units and names of the data."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain values, for JSON and tables."""
+
+    def text(self) -> str:
+        """One line for a person."""
+
+    def plot(self) -> Figure:
+        """A picture of it, on the image where there is one."""
+
+    def on(self, image: np.ndarray, placement: Placement) -> Self:
+        """The same, of this H×W×C uint8 image: pixel coordinates are moved from the network's frame to the image."""
+
+
+class Meter(Protocol):
+    """Figures gathered batch by batch."""
+
+    def scores(self) -> dict[str, Score]:
+        """All of them; the task's `goal` is among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sample of an evaluation, kept to be looked at.
+
+    image: H×W×C uint8, or None for vectors. error: how badly it went; the greatest are the worst.
+    """
+
+    name: str
+    image: np.ndarray | None
+    prediction: Prediction
+    target: Target
+    error: float
+
+
+class Task(Protocol):
+    """A job: what to build on a network, what is learnt, and how its output is read, measured and drawn.
+
+    needs: alternatives, each some fields of `Target`: a data set must have all fields of one of them.
+    """
+
+    needs: ClassVar[tuple[tuple[str, ...], ...]]
+
+    def goal(self, schema: Schema) -> str:
+        """The score that chooses the best epoch: high or low, as the Score says."""
+
+    def fitted(self, schema: Schema, targets: Targets) -> Self:
+        """The task with the settings filled in that depend on the training targets. Raises DataError."""
+
+    def assemble(self, network: Network, schema: Schema) -> nn.Module:
+        """The network with what this task puts on it; `schema` is as the network sees the data."""
+
+    def players(self, model: nn.Module) -> tuple[Player, ...]:
+        """Who learns, on the device where the model is; empty where nothing is learnt by gradients."""
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        """Set what is found by looking at the training data once, and not by gradients."""
+
+    def decode(self, output: Any, schema: Schema) -> list[Prediction]:
+        """What the model's output, in evaluation mode, says of each sample of a batch."""
+
+    def meter(self, schema: Schema) -> Meter:
+        """An empty meter."""
+
+    def measure(self, meter: Any, output: Any, batch: Batch) -> Tensor:
+        """Take a batch into the meter; N errors, by which cases are ranked."""
+
+    def draw(self, meter: Any, worst: Sequence[Case], some: Sequence[Case], schema: Schema) -> dict[str, Figure]:
+        """The pictures of an evaluation by file name, most telling first."""

@@ -1,0 +1,226 @@
+"""Which class, or which classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+import numpy as np
+import torch
+from msgspec.structs import replace as with_fields
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visus.data.preprocess import Placement
+from visus.data.types import Batch, Schema, Targets
+from visus.errors import DataError
+from visus.metrics import LabelMeter, TagMeter
+from visus.models import Network, build_classifier
+from visus.spec import Variant
+from visus.tasks.base import Case
+from visus.train import Player
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One class: probabilities K, summing to 1, of the labels."""
+
+    probabilities: np.ndarray
+    labels: tuple[str, ...]
+    image: np.ndarray | None = None
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.labels[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability."""
+        return float(self.probabilities.max())
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable classes with their probabilities."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.labels[index], float(self.probabilities[index])) for index in order]
+
+    def row(self) -> dict[str, Any]:
+        return {"label": self.label, "confidence": self.confidence, "top": dict(self.top())}
+
+    def text(self) -> str:
+        return ", ".join(f"{label} {share:.1%}" for label, share in self.top(3))
+
+    def plot(self) -> Figure:
+        from visus import viz
+
+        names, shares = zip(*self.top(), strict=True)
+        return viz.top(names, shares, self.image)
+
+    def on(self, image: np.ndarray, placement: Placement) -> Classification:
+        return replace(self, image=image)
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """Several classes: a probability for each label by itself, K; present above the threshold."""
+
+    probabilities: np.ndarray
+    labels: tuple[str, ...]
+    threshold: float = 0.5
+    image: np.ndarray | None = None
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The labels whose probability is above the threshold."""
+        chosen = zip(self.labels, self.probabilities, strict=True)
+        return tuple(label for label, share in chosen if share > self.threshold)
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k most probable labels with their probabilities."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.labels[index], float(self.probabilities[index])) for index in order]
+
+    def row(self) -> dict[str, Any]:
+        return {"labels": list(self.present), "top": dict(self.top())}
+
+    def text(self) -> str:
+        return ", ".join(self.present) or "none of the labels"
+
+    def plot(self) -> Figure:
+        from visus import viz
+
+        names, shares = zip(*self.top(), strict=True)
+        return viz.top(names, shares, self.image)
+
+    def on(self, image: np.ndarray, placement: Placement) -> Tagging:
+        return replace(self, image=image)
+
+
+class Classify(Variant, frozen=True, tag="classify"):
+    """One class an image by softmax cross-entropy; or several, each by logistic cross-entropy, where the data have them.
+
+    smoothing: label smoothing (Szegedy et al. 2015, arXiv:1512.00567, §7). balance: weight classes by the inverse of
+    their frequency. weights: of the classes, in order; set by `balance`. threshold: above it a label is present.
+    """
+
+    smoothing: Share = 0.0
+    balance: bool = False
+    weights: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] | None = None
+    threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+    needs: ClassVar[tuple[tuple[str, ...], ...]] = (("label",), ("labels",))
+
+    def goal(self, schema: Schema) -> str:
+        return "f1" if _several(schema) else "accuracy"
+
+    def fitted(self, schema: Schema, targets: Targets) -> Classify:
+        if len(schema.labels) < 2:
+            raise DataError(
+                f"classification needs at least two classes, and there is only {', '.join(schema.labels) or 'none'}",
+                "add a folder of images of another class",
+            )
+        if self.weights is not None and len(self.weights) != len(schema.labels):
+            raise DataError(f"task.weights has {len(self.weights)} values for {len(schema.labels)} classes")
+        if not self.balance or self.weights is not None:
+            return self
+        if targets.labels is not None:
+            counts = targets.labels.sum(0)
+        else:
+            assert targets.label is not None
+            counts = torch.bincount(targets.label, minlength=len(schema.labels)).float()
+        inverse = counts.sum() / (len(counts) * counts.clamp_min(1))
+        return with_fields(self, weights=tuple(round(each, 6) for each in inverse.tolist()))
+
+    def assemble(self, network: Network, schema: Schema) -> nn.Module:
+        return build_classifier(network, schema.shape, len(schema.labels))
+
+    def players(self, model: nn.Module) -> tuple[Player, ...]:
+        parameter = next(model.parameters())
+        weights = None if self.weights is None else torch.tensor(self.weights, device=parameter.device)
+
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            scores_NK = model(batch.inputs)
+            if batch.target.labels is not None:
+                wanted_NK = batch.target.labels * (1 - self.smoothing) + self.smoothing / 2
+                return {"cross_entropy": F.binary_cross_entropy_with_logits(scores_NK, wanted_NK, pos_weight=weights)}
+            assert batch.target.label is not None
+            return {
+                "cross_entropy": F.cross_entropy(
+                    scores_NK, batch.target.label, weights, label_smoothing=self.smoothing
+                )
+            }
+
+        return (Player.of("classifier", model, loss),)
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        return
+
+    def decode(self, output: Tensor, schema: Schema) -> list[Classification] | list[Tagging]:
+        values = (torch.sigmoid(output.float()) if _several(schema) else torch.softmax(output.float(), 1)).cpu().numpy()
+        if _several(schema):
+            return [Tagging(row, schema.labels, self.threshold) for row in values]
+        return [Classification(row, schema.labels) for row in values]
+
+    def meter(self, schema: Schema) -> LabelMeter | TagMeter:
+        classes = len(schema.labels)
+        return TagMeter(classes, self.threshold) if _several(schema) else LabelMeter(classes)
+
+    def measure(self, meter: LabelMeter | TagMeter, output: Tensor, batch: Batch) -> Tensor:
+        scores_NK, target = output.float(), batch.target
+        if isinstance(meter, TagMeter):
+            assert target.labels is not None
+            meter.update(torch.sigmoid(scores_NK).cpu(), target.labels.cpu())
+            return F.binary_cross_entropy_with_logits(scores_NK, target.labels, reduction="none").mean(1).cpu()
+        assert target.label is not None
+        meter.update(torch.softmax(scores_NK, 1).cpu(), target.label.cpu())
+        return F.cross_entropy(scores_NK, target.label, reduction="none").cpu()
+
+    def draw(
+        self, meter: LabelMeter | TagMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
+    ) -> dict[str, Figure]:
+        from visus import viz
+
+        pictures: dict[str, Figure] = {}
+        if isinstance(meter, LabelMeter):
+            pictures["confusion"] = viz.confusion(meter.confusion.numpy(), schema.labels)
+        each = {name: column.numpy() for name, column in meter.per_class().items()}
+        pictures["per_class"] = viz.per_class(
+            each["precision"], each["recall"], each["f1"], each["count"], schema.labels
+        )
+        for name, cases in (("worst", worst), ("samples", some)):
+            shown = [case for case in cases if case.image is not None]
+            if shown:
+                pictures[name] = _sheet(shown, name == "worst", schema)
+        if isinstance(meter, LabelMeter):
+            confidence, accuracy, count = (column.numpy() for column in meter.calibration())
+            error = meter.scores()["calibration_error"].value
+            pictures["calibration"] = viz.calibration(confidence, accuracy, count, error)
+        return pictures
+
+
+def _several(schema: Schema) -> bool:
+    return "labels" in schema.targets
+
+
+def _sheet(cases: Sequence[Case], worst: bool, schema: Schema) -> Figure:
+    from visus import viz
+
+    captions, colors = [], []
+    for case in cases:
+        if case.target.labels is not None:
+            truth = ", ".join(schema.labels[index] for index in case.target.labels) or "none"
+            right = set(case.target.labels) == {schema.labels.index(name) for name in case.prediction.present}  # type: ignore[attr-defined]
+        else:
+            truth = schema.labels[case.target.label or 0]
+            right = case.prediction.label == truth  # type: ignore[attr-defined]
+        said = case.prediction.text().split(", ")[0] if case.target.labels is None else case.prediction.text()
+        captions.append(f"{said}" if right and not worst else f"{said}\ntruth: {truth}")
+        colors.append(viz.RIGHT if right else viz.WRONG)
+    title = "The worst errors: confident and wrong" if worst else "Samples: what was predicted"
+    return viz.sheet([case.image for case in cases if case.image is not None], captions, title, colors=colors)

@@ -1,0 +1,36 @@
+"""Pictures: figures of what a network learned and where it errs, and a report of a run as one HTML page.
+
+All take plain arrays and strings, and return a matplotlib `Figure`; `save` and `png` make files of them.
+"""
+
+from visus.viz.bars import counts, top
+from visus.viz.classification import calibration, confused_pairs, confusion, per_class
+from visus.viz.curves import learning_curves, rate_curve
+from visus.viz.regression import residuals, scatter
+from visus.viz.report import Picture, Table, Text, render
+from visus.viz.sheets import draw_boxes, sheet
+from visus.viz.style import RIGHT, WRONG, label, png, save
+
+__all__ = [
+    "RIGHT",
+    "WRONG",
+    "Picture",
+    "Table",
+    "Text",
+    "calibration",
+    "confused_pairs",
+    "confusion",
+    "counts",
+    "draw_boxes",
+    "label",
+    "learning_curves",
+    "per_class",
+    "png",
+    "rate_curve",
+    "render",
+    "residuals",
+    "save",
+    "scatter",
+    "sheet",
+    "top",
+]
