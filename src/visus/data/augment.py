@@ -69,7 +69,9 @@ class Augment(Spec, frozen=True):
             return batch
         boxes = moved.boxes
         if boxes is not None:
-            boxes = tuple(_move_boxes(each, m, height, width) for each, m in zip(boxes, matrix_N33.numpy(), strict=True))
+            boxes = tuple(
+                _move_boxes(each, m, height, width) for each, m in zip(boxes, matrix_N33.numpy(), strict=True)
+            )
         target = Targets(moved.label, moved.labels, moved.values, boxes, masks, moved.captions, pairs)
         return Batch(x_NCHW, target, batch.rows)
 
@@ -97,7 +99,9 @@ class Augment(Spec, frozen=True):
         if not (self.mixup or self.cutmix):
             return batch
         if batch.target.label is None:
-            raise SpecError("augment.mixup and augment.cutmix blend class labels, and this task has none", "set both to 0")
+            raise SpecError(
+                "augment.mixup and augment.cutmix blend class labels, and this task has none", "set both to 0"
+            )
         one_hot_NK = F.one_hot(batch.target.label, classes).float()
         cut = self.cutmix > 0 and (not self.mixup or bool(torch.rand((), generator=draws) < 0.5))
         alpha = self.cutmix if cut else self.mixup
@@ -115,9 +119,7 @@ class Augment(Spec, frozen=True):
         return Batch(x_NCHW, Targets(label=mixed_NK), batch.rows)
 
 
-def _matrix(
-    flip_N: Tensor, shift_N2: Tensor, zoom_N: Tensor, angle_N: Tensor, height: int, width: int
-) -> Tensor:
+def _matrix(flip_N: Tensor, shift_N2: Tensor, zoom_N: Tensor, angle_N: Tensor, height: int, width: int) -> Tensor:
     """N×3×3: where a point (x, y, 1) of the image goes. Turned and enlarged about the middle, flipped, then shifted."""
     cos_N, sin_N = torch.cos(angle_N) * zoom_N, torch.sin(angle_N) * zoom_N
     mirror_N = torch.where(flip_N, -1.0, 1.0)

@@ -241,9 +241,9 @@ def _unreachable(urls: Sequence[str]) -> dict[str, str]:
 def _reach(url: str, host: str, port: int, causes: dict[str, str]) -> None:
     try:
         socket.create_connection((host, port), timeout=REACH / 2).close()
-        del causes[url]
-    except OSError as problem:
-        causes[url] = f"{host} can't be reached: {problem.strerror or problem}"
+        causes.pop(url, None)
+    except (OSError, UnicodeError) as problem:  # the latter for a name that can't be one
+        causes[url] = f"{host} can't be reached: {getattr(problem, 'strerror', None) or problem}"
 
 
 @contextmanager

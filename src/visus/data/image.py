@@ -4,10 +4,10 @@
 |---|---|
 | grey, black-and-white | 1 channel |
 | colour, palette, CMYK, YCbCr | 3 channels (RGB) |
-| alpha, or a transparent palette entry | laid over white |
+| alpha, or a transparent palette entry or value | laid over white |
 | 16 bits a channel | 8 bits by scaling, never by clipping: round(v / 257); colour TIFF: the high byte |
 | EXIF orientation 2–8 | turned upright |
-| animated GIF, APNG, WebP | the first frame |
+| animated GIF, APNG, WebP; TIFF of several pages | the first frame |
 | 32-bit or floating-point pixels | refused: their range isn't known |
 """
 

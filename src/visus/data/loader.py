@@ -126,7 +126,9 @@ class Streamed:
         found = [each for each in self._pool.map(self._place, rows) if each is not None]
         _refuse_bad(self.skipped, len(self.samples), self.bad)
         if not found:
-            raise DataError(f"none of the {len(rows)} samples of a batch can be read", "see bad_files.csv in the run folder")
+            raise DataError(
+                f"none of the {len(rows)} samples of a batch can be read", "see bad_files.csv in the run folder"
+            )
         kept, inputs, targets = zip(*found, strict=True)
         return Batch(torch.stack(inputs), Targets.collate(targets, self.schema), torch.tensor(kept))
 

@@ -18,7 +18,9 @@ from visus.data.readers.idx import IDX
 from visus.data.readers.tables import TABLES
 from visus.errors import DataError, NotFound, nearest
 
-READERS: tuple[Reader, ...] = (IDX, TABLES, ARCHIVES, FOLDERS)  # the first that recognises a path reads it
+# The first that recognises a path reads it. An .npz is a ZIP archive too, so tables come before archives; class
+# folders are last, since they alone have to look into subfolders.
+READERS: tuple[Reader, ...] = (IDX, TABLES, ARCHIVES, FOLDERS)
 
 LOOKED_AT = 10_000  # folder entries, to say what was seen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, final
 
@@ -147,3 +147,68 @@ class Rows(Samples):
     def block(self) -> np.ndarray | None:
         whole = self.samples.block()
         return None if whole is None else whole[np.asarray(self.rows, dtype=np.int64)]
+
+
+@final
+class Joined(Samples):
+    """Several samples one after the other."""
+
+    def __init__(self, parts: Sequence[Samples]) -> None:
+        self.parts = parts
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def read(self, row: int) -> Picture | np.ndarray:
+        part, local = self._find(row)
+        return part.read(local)
+
+    def target(self, row: int) -> Target:
+        part, local = self._find(row)
+        return part.target(local)
+
+    def name(self, row: int) -> str:
+        part, local = self._find(row)
+        return part.name(local)
+
+    def digest(self, row: int) -> bytes:
+        part, local = self._find(row)
+        return part.digest(local)
+
+    def block(self) -> np.ndarray | None:
+        blocks = [part.block() for part in self.parts]
+        return None if any(each is None for each in blocks) else np.concatenate([b for b in blocks if b is not None])
+
+    def _find(self, row: int) -> tuple[Samples, int]:
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.parts[part], row - int(self.starts[part])
+
+
+@final
+class Relabelled(Samples):
+    """Samples whose class numbers are changed: class i becomes classes[i]."""
+
+    def __init__(self, samples: Samples, classes: Sequence[int]) -> None:
+        self.samples, self.classes = samples, classes
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, row: int) -> Picture | np.ndarray:
+        return self.samples.read(row)
+
+    def target(self, row: int) -> Target:
+        target = self.samples.target(row)
+        label = None if target.label is None else self.classes[target.label]
+        labels = None if target.labels is None else tuple(self.classes[each] for each in target.labels)
+        return replace(target, label=label, labels=labels)
+
+    def name(self, row: int) -> str:
+        return self.samples.name(row)
+
+    def digest(self, row: int) -> bytes:
+        return self.samples.digest(row)
+
+    def block(self) -> np.ndarray | None:
+        return self.samples.block()

@@ -120,7 +120,9 @@ class Targets:
     def _each(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Any], Any]) -> Targets:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         known = {name: column for name, column in columns.items() if column is not None}
-        return Targets(**{name: tensor(each) if isinstance(each, Tensor) else ragged(each) for name, each in known.items()})
+        return Targets(
+            **{name: tensor(each) if isinstance(each, Tensor) else ragged(each) for name, each in known.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ read at once.
 """
 
 from visus.models.build import build_classifier, find, list_models
-from visus.models.catalog import CATALOG, FAMILIES, TINY, Card, Network
 from visus.models.cards import Family
+from visus.models.catalog import CATALOG, FAMILIES, TINY, Card, Network
 
 __all__ = ["CATALOG", "FAMILIES", "TINY", "Card", "Family", "Network", "build_classifier", "find", "list_models"]

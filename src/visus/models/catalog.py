@@ -30,6 +30,11 @@ class Card(Spec, frozen=True):
     fixed: bool = False
     about: str = ""
 
+    @property
+    def outputs(self) -> int:
+        """The classes that the figures are of."""
+        return self.figures.classes if self.figures else 1000
+
 
 FAMILIES: dict[str, Family] = {
     "mlp": Family(
@@ -43,7 +48,8 @@ FAMILIES: dict[str, Family] = {
         authors="LeCun, Bottou, Bengio, Haffner",
         year=1998,
         reference="Proc. IEEE 86(11), 2278–2324",
-        departs="The fixed output codes are drawn at random (the paper names both ways) and not by hand; "
+        departs="The fixed output codes are drawn at random (the paper names both ways) and not by hand; distances to "
+        "them are divided by 16 for softmax cross-entropy; "
         "C5 covers the whole of S4 at any input size.",
     ),
     "resnet": Family(
@@ -174,4 +180,3 @@ CATALOG: dict[str, Card] = {
         4_232_994_816,
     ),
 }
-

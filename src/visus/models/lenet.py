@@ -30,7 +30,8 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
     output: "codes", the paper's fixed prototypes, or "linear".
 
     Departs from the paper: C5 covers the whole map of S4 whatever the input's size (in the paper 5×5 of a 32×32 input),
-    and the output codes are random and not drawn by hand (the paper names both).
+    the output codes are random and not drawn by hand (the paper names both), and the distances to them are divided by 16
+    so that softmax cross-entropy learns well.
     """
 
     connect: Literal["sparse", "full"] = "sparse"

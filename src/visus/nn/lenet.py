@@ -25,7 +25,10 @@ class Subsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.coefficient, self.bias = nn.Parameter(torch.ones(channels, 1, 1)), nn.Parameter(torch.zeros(channels, 1, 1))
+        self.coefficient, self.bias = (
+            nn.Parameter(torch.ones(channels, 1, 1)),
+            nn.Parameter(torch.zeros(channels, 1, 1)),
+        )
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         scaled: Tensor = F.avg_pool2d(x_NCHW, 2) * self.coefficient + self.bias
@@ -66,10 +69,11 @@ class SparseConv2d(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """The output layer: minus the squared distance of x to each class's fixed code of ±1. N×F → N×K.
+    """The output layer: minus the squared distance of x to each class's fixed code of ±1, over 16. N×F → N×K.
 
     With softmax cross-entropy these scores give the paper's discriminative criterion (equation 9) without its
-    constant for a rubbish class. The paper draws its ten codes by hand as 7×12 pictures of digits; it names codes
+    constant for a rubbish class. The paper's distances aren't divided: with them softmax is saturated from the start,
+    and learning is slow. The paper draws its ten codes by hand as 7×12 pictures of digits; it names codes
     drawn at random as the plain choice, and those serve here, for any number of classes.
     """
 
@@ -81,4 +85,4 @@ class Prototypes(nn.Module):
         self.register_buffer("codes", torch.tensor(codes, dtype=torch.float32))
 
     def forward(self, x_NF: Tensor) -> Tensor:
-        return -(x_NF[:, None] - self.codes).square().sum(2)
+        return -(x_NF[:, None] - self.codes).square().sum(2) / 16

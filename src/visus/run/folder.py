@@ -113,7 +113,9 @@ def create(wanted: str | None, name: str, root: Path) -> RunFolder:
         path = Path(wanted)
         if (path / RECIPE).exists():
             with RunFolder(path):  # says who, when it is being written to
-                raise RunError(f"{path}: holds a run already", f"go on with `visus resume {path}`, or name another --run")
+                raise RunError(
+                    f"{path}: holds a run already", f"go on with `visus resume {path}`, or name another --run"
+                )
         if path.exists() and (not path.is_dir() or any(each.name not in (LOCK, OWNER) for each in path.iterdir())):
             raise RunError(f"{path}: exists, and isn't an empty folder", "name another --run")
         _make(path)
@@ -181,7 +183,9 @@ def _make(path: Path, *, new: bool = False) -> None:
     except FileExistsError:
         raise
     except OSError as problem:
-        raise RunError(f"{path}: can't be made: {problem.strerror or problem}", "name another folder with --run") from None
+        raise RunError(
+            f"{path}: can't be made: {problem.strerror or problem}", "name another folder with --run"
+        ) from None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,11 +10,10 @@ import msgspec
 from visus.data.augment import Augment
 from visus.data.dataset import Data
 from visus.data.preprocess import Side
-from visus.errors import NotFound, nearest
 from visus.models import Network
-from visus.spec import Spec, assign, decode, merge, parse_assignment, read_toml, tree
+from visus.spec import Spec, assign, decode, merge, parse_assignment, tree
 from visus.tasks import AnyTask
-from visus.train import AdamW, OneCycle, Optimizer, Schedule
+from visus.training import AdamW, OneCycle, Optimizer, Schedule
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -112,28 +109,6 @@ def compose(base: dict[str, Any], assignments: Iterable[str] = (), where: str = 
     return decode(base, Recipe, where)
 
 
-def read_recipe(name: str) -> dict[str, Any]:
-    """The tree of a recipe: one that comes with Visus, by name, or a TOML file. Raises NotFound or SpecError."""
-    known = list_recipes()
-    if name in known:
-        return known[name]
-    path = Path(name)
-    if path.is_dir() and (path / "recipe.toml").is_file():
-        path = path / "recipe.toml"
-    if path.suffix == ".toml" or path.exists():
-        return read_toml(path)
-    raise NotFound(f"there is no recipe named {name!r}", nearest(name, known))
-
-
-def list_recipes() -> dict[str, dict[str, Any]]:
-    """The recipes that come with Visus: name → tree."""
-    import tomllib
-
-    folder = resources.files("visus") / "recipes"
-    files = sorted((each for each in folder.iterdir() if each.name.endswith(".toml")), key=lambda each: each.name)
-    return {each.name.removesuffix(".toml"): tomllib.loads(each.read_text(encoding="utf-8")) for each in files}
-
-
 def overrides(**settings: Any) -> dict[str, Any]:
     """A tree from dotted names joined by "__"; those that are None are left out.
 
@@ -145,5 +120,3 @@ def overrides(**settings: Any) -> dict[str, Any]:
         if value is not None:
             plain = merge(plain, assign({}, tuple(name.split("__")), value))
     return plain
-
-

@@ -9,7 +9,7 @@ from datetime import date
 from matplotlib.figure import Figure
 
 from visus import __version__, viz
-from visus.explain import summarize
+from visus.explanation import summarize
 from visus.metrics import Score
 from visus.models import CATALOG, FAMILIES
 from visus.run.evaluation import Evaluation, rows_of
@@ -47,7 +47,10 @@ def write_report(
     page = viz.render(
         f"{plan.recipe.model.name} on {plan.dataset.name}",
         f"Visus {__version__}, {date.today().isoformat()}, {folder.path.name}",
-        [(f"{split} {name.replace('_', ' ')}".capitalize(), _headline(score)) for name, score in _headlines(found, plan)],
+        [
+            (f"{split} {name.replace('_', ' ')}".capitalize(), _headline(score))
+            for name, score in _headlines(found, plan)
+        ],
         tables=_tables(plan, found, split, history, seconds),
         pictures=pictures,
         texts=_texts(folder, plan, split),

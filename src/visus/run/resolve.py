@@ -48,7 +48,9 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     task = task.fitted(schema, _targets(train, schema))
     network = recipe.model.spec or card.spec
     with torch.device("meta"):
-        task.assemble(network, preprocess.seen(schema))  # so that what can't be built is refused before anything is read
+        task.assemble(
+            network, preprocess.seen(schema)
+        )  # so that what can't be built is refused before anything is read
     augment = Augment()
     if recipe.augment is not None:
         augment = recipe.augment
@@ -71,7 +73,9 @@ def _task_for(schema: Schema) -> AnyTask:
     for task in TASKS:
         if any(set(need) <= set(schema.targets) for need in task.needs):
             return task
-    raise DataError(f"no task is known for data with {', '.join(schema.targets) or 'no targets'}", "name one with --task")
+    raise DataError(
+        f"no task is known for data with {', '.join(schema.targets) or 'no targets'}", "name one with --task"
+    )
 
 
 def _targets_for(task: AnyTask, schema: Schema) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from visus import __version__
+from visus import __version__, viz
 from visus.data.dataset import Dataset
 from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
@@ -26,11 +27,12 @@ from visus.data.types import Skipped
 from visus.errors import CheckpointError, RunError, TrainingError, VisusError
 from visus.metrics import Score
 from visus.nn import load_state
-from visus.predict import Manifest, Predictor
-from visus.predict import load as load_bundle
-from visus.predict import save as save_bundle
+from visus.prediction import Manifest, Predictor
+from visus.prediction import load as load_bundle
+from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
 from visus.run.evaluation import Evaluation, evaluate_model, rows_of
+from visus.run.find_rate import sweep
 from visus.run.folder import RunFolder, create, existing, table
 from visus.run.recipe import Recipe
 from visus.run.report import write_report
@@ -38,9 +40,9 @@ from visus.run.resolve import Plan, resolve
 from visus.run.track import Events
 from visus.run.watch import Watch
 from visus.spec import tree
-from visus.train import Learner, NotFinite, OneCycle, fit, ready
-from visus.train.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
-from visus.train.loop import load_optimizer_state, optimizer_state
+from visus.training import Learner, NotFinite, OneCycle, fit, ready
+from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
+from visus.training.loop import load_optimizer_state, optimizer_state
 
 GOLDENS = 4
 
@@ -56,10 +58,10 @@ class Run:
     """A finished run. split: the one that the scores are of. history: one row an epoch."""
 
     folder: Path
-    recipe: Recipe
+    recipe: Recipe = field(repr=False)
     scores: dict[str, Score]
     split: str
-    history: tuple[dict[str, float], ...]
+    history: tuple[dict[str, float], ...] = field(repr=False)
 
     def predictor(self) -> Predictor:
         """The bundle, loaded."""
@@ -82,14 +84,19 @@ class _State:
         return dict(vars(self))
 
 
-def train_recipe(recipe: Recipe, watch: Watch, *, run: str | None = None, root: Path = Path("runs")) -> Run:
-    """Train as a recipe says, in a new run folder."""
+def train_recipe(
+    recipe: Recipe, watch: Watch, *, run: str | None = None, root: Path = Path("runs"), find_rate: bool = False
+) -> Run:
+    """Train as a recipe says, in a new run folder. find_rate: set the learning rate to what a sweep suggests."""
     with setting(recipe.runtime, recipe.seed):
         plan = _plan(recipe, watch)
         with create(run, _folder_name(plan.dataset.name), root) as folder:
-            folder.write_recipe(plan.recipe)
+            training = _Training(plan, folder, watch)
+            if find_rate:
+                training.find_rate()
+            folder.write_recipe(training.recipe)
             folder.write_environment(())
-            return _Training(plan, folder, watch).go(_State())
+            return training.go(_State())
 
 
 def resume(path: Path, watch: Watch, *, epochs: int | None = None) -> Run:
@@ -184,6 +191,22 @@ class _Training:
                     raise self._out_of_memory(problem) from None
                 raise
         return self._finish(state)
+
+    def find_rate(self) -> None:
+        """Set the learning rate to what a sweep suggests; the curve is drawn, and the weights are put back."""
+        weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        state = random_state()
+        self.model.train()
+        with self.watch.work("finding the learning rate") as bar:
+            found = sweep(self.learners, self.loaders["train"].train(), self.precision, bar)
+        load_state(self.model, weights, "the network before the sweep")
+        set_random_state(state)
+        path = self.folder.plots / "rate.png"
+        viz.save(viz.rate_curve(found.rates, found.losses, found.smooth, found.suggestion), path)
+        self.say(f"learning rate: {found.suggestion:g}, where the loss falls fastest ({path})")
+        self.recipe = replace(self.recipe, optim=replace(self.recipe.optim, lr=found.suggestion))
+        self.plan = dataclasses.replace(self.plan, recipe=self.recipe)
+        self.learners = ready(self.plan.task.players(self.model), self.recipe.optim)
 
     def restore(self, checkpoint: Checkpoint) -> _State:
         """Put everything where a checkpoint was."""
@@ -288,7 +311,9 @@ class _Training:
 
     def _stop(self, state: _State) -> None:
         self.folder.log(f"stopped at step {state.step}")
-        raise Interrupted(f"stopped at step {state.step} of {self.steps}", f"go on with `visus resume {self.folder.path}`")
+        raise Interrupted(
+            f"stopped at step {state.step} of {self.steps}", f"go on with `visus resume {self.folder.path}`"
+        )
 
     def _finish(self, state: _State) -> Run:
         best = self.folder.checkpoints / f"best{SUFFIX}"
@@ -339,9 +364,7 @@ class _Training:
 
     def _tell(self, found: Evaluation, split: str, state: _State) -> None:
         which = "" if split == "test" else ": no test split, so these samples also chose the model"
-        self.watch.table(
-            f"{split}{which}", ("", "value", "95 % interval", "n"), rows_of(found.scores)
-        )
+        self.watch.table(f"{split}{which}", ("", "value", "95 % interval", "n"), rows_of(found.scores))
         self.watch.event("scores", {"split": split, "scores": {k: tree(v) for k, v in found.scores.items()}})
         self.folder.log(f"{split}: " + ", ".join(f"{name} {score}" for name, score in found.scores.items()))
         if state.skipped:
@@ -399,5 +422,3 @@ def _terminated() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGTERM, before)
-
-

@@ -13,7 +13,7 @@ from visus.data.preprocess import Placement
 from visus.data.types import Batch, Schema, Target, Targets
 from visus.metrics import Score
 from visus.models import Network
-from visus.train import Player
+from visus.training import Player
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from visus.metrics import LabelMeter, TagMeter
 from visus.models import Network, build_classifier
 from visus.spec import Variant
 from visus.tasks.base import Case
-from visus.train import Player
+from visus.training import Player
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,9 +151,7 @@ class Classify(Variant, frozen=True, tag="classify"):
                 return {"cross_entropy": F.binary_cross_entropy_with_logits(scores_NK, wanted_NK, pos_weight=weights)}
             assert batch.target.label is not None
             return {
-                "cross_entropy": F.cross_entropy(
-                    scores_NK, batch.target.label, weights, label_smoothing=self.smoothing
-                )
+                "cross_entropy": F.cross_entropy(scores_NK, batch.target.label, weights, label_smoothing=self.smoothing)
             }
 
         return (Player.of("classifier", model, loss),)

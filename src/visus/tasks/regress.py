@@ -19,7 +19,7 @@ from visus.models import Network, build_classifier
 from visus.nn import Rescale
 from visus.spec import Variant
 from visus.tasks.base import Case
-from visus.train import Player
+from visus.training import Player
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,9 +110,7 @@ class Regress(Variant, frozen=True, tag="regress"):
         meter.update(output.float().cpu(), batch.target.values.cpu())
         return (output.float() - batch.target.values).square().mean(1).cpu()
 
-    def draw(
-        self, meter: ValueMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
-    ) -> dict[str, Figure]:
+    def draw(self, meter: ValueMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema) -> dict[str, Figure]:
         from visus import viz
 
         predicted, true = meter.pairs()

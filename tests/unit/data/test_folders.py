@@ -68,6 +68,11 @@ def test_a_class_called_train_is_a_class(tmp_path):
     assert len(dataset.splits["train"]) == 5
 
 
+def test_several_numbered_trains_are_classes(tmp_path):
+    dataset = read(class_folders(tmp_path, {"train100": 1, "train101": 1, "test10": 1}))
+    assert dataset.schema.labels == ("test10", "train100", "train101")
+
+
 def test_what_lies_beside_the_splits_is_noted(tmp_path):
     class_folders(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "extra": 3, "test": 1})
     dataset = read(tmp_path)
@@ -241,6 +246,13 @@ def test_fault_13_an_empty_class_folder(tmp_path):
 def test_fault_13_within_a_split(tmp_path):
     class_folders(tmp_path, {"train/cat": 1, "train/dog": 1, "val/cat": 1, "val/dog": 0})
     with pytest.raises(DataError, match="class folder val/dog holds no image"):
+        read(tmp_path)
+
+
+def test_fault_13_where_all_of_a_class_was_left_out(tmp_path):
+    class_folders(tmp_path, {"cat": 1, "dog": 0})
+    (tmp_path / "dog" / "1.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"class folder dog holds no image; dog/1\.png: is a broken link"):
         read(tmp_path)
 
 

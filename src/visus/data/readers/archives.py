@@ -3,8 +3,8 @@
 A plain tar and a zip are read member by member, when a sample is wanted. A compressed tar can only be read from its
 beginning: it is decompressed once, and its images are kept in memory.
 
-An archive is refused as a whole, before any of its contents is read, if a member would climb out of a folder, is a
-link or a device, is larger than any image that is read, or expands as only a bomb does.
+An archive is refused as a whole, when it is listed, if a member would climb out of a folder, is a link or a device,
+is larger than any image that is read, or expands as only a bomb does.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ FREE = 10 << 20  # bytes that may be unpacked at any ratio
 MAX_HEADER = 1 << 20  # bytes of one tar header: long names and PAX records
 MAX_CONTENTS = 1 << 30  # bytes of a zip's table of contents
 MAX_NAME = 4096  # characters of a member's path
+DEPTH = 3  # levels of folders that can mean something: one that holds all, a split, a class
 
 UNPACK = "unpack it, and give the folder"
 
@@ -75,7 +76,7 @@ class _Stream:
 
     def take(self, size: int) -> bytes:
         """Of anything."""
-        self.last = self.file.read(size)
+        self.last = self.file.read(min(size, max(0, self.limit + 1 - self.position)))
         self._advance(len(self.last))
         return self.last
 
@@ -160,7 +161,7 @@ def _wanted(parts: Parts, is_folder: bool, listing: Listing) -> bool:
     """Note a member; whether it is an image."""
     if not parts or any(is_hidden(part) for part in parts):
         return False
-    listing.folders.update(parts[:depth] for depth in range(1, len(parts) + is_folder))
+    listing.folders.update(parts[:depth] for depth in range(1, min(len(parts) + is_folder, DEPTH + 1)))
     if not is_folder and not is_image(parts[-1]):
         listing.others[PurePosixPath(parts[-1]).suffix.lower()] += 1
     return not is_folder and is_image(parts[-1])
@@ -192,7 +193,7 @@ def _tar(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
             if not packed:
                 files[parts] = Span(archive, name, member.offset_data, member.size)
                 continue
-            kept += member.size
+            kept += member.size + len(name)
             if kept > MAX_MEMORY:
                 raise DataError(
                     f"{root}: its images need more than {MAX_MEMORY:,} bytes of memory, as it is compressed",
@@ -236,7 +237,7 @@ def _mode(member: tarfile.TarInfo) -> int:
 
 def _zip(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
     archive = Archive.at(path)
-    with open(path, "rb") as file, zipfile.ZipFile(_Directory(root, file)) as contents:  # type: ignore[call-overload]
+    with open(path, "rb") as file, zipfile.ZipFile(_Directory(root, file)) as contents:
         members, end = contents.infolist(), contents.start_dir
     _check_zip(root, members, end)
     files: dict[Parts, Stored] = {}

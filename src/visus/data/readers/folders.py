@@ -36,7 +36,7 @@ NOT_CLASSES = frozenset(
         "label", "labels", "mask", "masks", "segmentationclass", "segmentationobject", "target", "targets",
     )
 )  # fmt: skip
-NUMBERED_SPLIT = re.compile(rf"({'|'.join(SPLITS)})\d{{2,}}", re.IGNORECASE)  # train2017, train400
+NUMBERED_TRAIN = re.compile(r"train(ing)?\d{2,}", re.IGNORECASE)  # train2017, train400
 LOOKED_AT = 10_000  # folder entries, to recognise the layout
 MEASURED = 64  # headers, to know whether sizes differ
 NAMED = 8  # at most so many names in one note
@@ -139,8 +139,11 @@ def _split_folders(root: str, listing: Listing, notes: list[str]) -> dict[Parts,
         if ignored := {folder[0] for folder in listing.folders}.difference(named):
             notes.append(f"beside the splits, without class folders, ignored: {few(in_order(ignored))}")
         return heads
-    flat = [top for top in in_order(holding - nested) if top.casefold() in SPLITS or NUMBERED_SPLIT.fullmatch(top)]
-    if flat and (len(flat) == len(holding) or any(NUMBERED_SPLIT.fullmatch(top) for top in flat)):
+    flat = [top for top in in_order(holding - nested) if top.casefold() in SPLITS]
+    numbered = [top for top in in_order(holding - nested) if NUMBERED_TRAIN.fullmatch(top)]
+    if len(flat) < len(holding):
+        flat = numbered if len(numbered) == 1 else []  # several may be the names of trains
+    if flat:
         raise DataError(
             f"{root}: {printable(flat[0])} looks like a split, but its images lie in no class folder",
             "for classification put those of each class in a folder of its own, as in train/cat/1.jpg",
@@ -165,8 +168,10 @@ def _check_classes(root: str, listing: Listing, classes: dict[Parts, set[str]], 
         (*head, name) for head, found in classes.items() for name in in_order(found) if (*head, name) not in filled
     ]
     if empty and not data.allow_empty:
+        first = _shown(empty[0])
+        lost = [f"; {each.name}: {each.cause}" for each in listing.skipped if each.name.startswith(f"{first}/")]
         raise DataError(
-            f"{root}: the class folder {_shown(empty[0])} holds no image",
+            f"{root}: the class folder {first} holds no image{lost[0] if lost else ''}",
             "remove it, or set data.allow_empty = true where that is meant",
         )
     if empty:

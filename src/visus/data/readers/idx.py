@@ -65,6 +65,7 @@ def read_pairs(
     """Images and class numbers.
 
     pairs: split → (N×H×W uint8 images, N class numbers). labels: the names of the classes; None: their numbers.
+    source: where the set comes from.
     Raises DataError for files that don't belong together and for labels out of range.
     """
     images: dict[str, np.ndarray] = {}
@@ -168,7 +169,7 @@ def _read(path: Path, data: Data) -> Dataset:
                 "put each set into a folder of its own",
             )
         pairs[split], prefixes[split] = (parts["images"], parts["labels"]), prefix
-    return read_pairs(title_of(path), pairs, None)
+    return read_pairs(printable(title_of(path)), pairs, None, printable(path))
 
 
 IDX = Reader(

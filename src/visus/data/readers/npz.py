@@ -85,7 +85,7 @@ def read_npz(path: Path, data: Data) -> Dataset:
         skipped += gaps
     said = all(each.ndim == 4 for each in inputs.values()) or any("label" in y.lower() for _, y in pairs.values())
     schema, targets = _targets(labels, known, said)
-    title = title_of(path.with_suffix(""))
+    title = printable(title_of(path.with_suffix("")))
     return Dataset(
         name=title,
         schema=_shaped(schema, inputs, where),
@@ -95,6 +95,7 @@ def read_npz(path: Path, data: Data) -> Dataset:
         },
         notes=tuple(f"{split}: inputs are the array {x}, targets {y}" for split, (x, y) in pairs.items()),
         skipped=tuple(skipped),
+        source=where,
     )
 
 

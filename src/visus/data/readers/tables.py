@@ -52,7 +52,7 @@ def read_table(path: Path, data: Data) -> Dataset:
         for row, target in enumerate(targets)
         if target is None
     ]
-    title = title_of(path.with_suffix(""))
+    title = printable(title_of(path.with_suffix("")))
     files: dict[int, OnDisk] = {}
     if table.images is not None:
         files, lost = _files(table, rows, path.parent, table.images)
@@ -75,7 +75,7 @@ def read_table(path: Path, data: Data) -> Dataset:
         schema = msgspec.structs.replace(schema, shape=_shape([files[row] for row in rows]))
     else:
         schema = msgspec.structs.replace(schema, inputs="vector", shape=(len(table.features),), features=table.features)
-    return Dataset(title, schema, splits, notes=(*table.notes, note), skipped=tuple(skipped))
+    return Dataset(title, schema, splits, (*table.notes, note), tuple(skipped), table.where)
 
 
 def _targets(table: Table) -> tuple[Schema, list[Target | None], str]:

@@ -108,7 +108,9 @@ class SceneSamples(Samples):
         return f"scenes/{self.split}[{row}]"
 
     def digest(self, row: int) -> bytes:
-        drawn_from = f"scenes {DRAWING} {self.seed} {self.split} {row}"  # which settles the content, and is much cheaper
+        drawn_from = (
+            f"scenes {DRAWING} {self.seed} {self.split} {row}"  # which settles the content, and is much cheaper
+        )
         return hashlib.blake2b(drawn_from.encode(), digest_size=16).digest()
 
     def block(self) -> None:

@@ -28,7 +28,7 @@ from visus.files import sync_folder, write_atomic
 from visus.metrics import Score
 from visus.models import Network
 from visus.nn import load_state
-from visus.predict.predictor import Predictor, placed
+from visus.prediction.predictor import Predictor, placed
 from visus.spec import Spec
 from visus.spec import decode as decode_spec
 from visus.tasks import AnyTask
@@ -96,7 +96,9 @@ def save(folder: Path, manifest: Manifest, model: nn.Module, inputs: Sequence[np
             folder.rename(old)
         new.rename(folder)
     except OSError as problem:
-        raise BundleError(f"{folder}: can't be written: {problem.strerror or problem}", "make room and try again") from None
+        raise BundleError(
+            f"{folder}: can't be written: {problem.strerror or problem}", "make room and try again"
+        ) from None
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -107,8 +109,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
     Replays the goldens. Raises NotFound, and BundleError when the bundle is damaged, newer than this version, or
     answers otherwise than when it was made.
     """
-    folder = _find(Path(path))
-    manifest = _manifest(folder)
+    folder, manifest = _find(Path(path)), read_manifest(path)
     try:
         data = (folder / WEIGHTS).read_bytes()
     except OSError as problem:
@@ -137,8 +138,9 @@ def _find(path: Path) -> Path:
     raise NotFound(f"{path}: isn't a run or a bundle: it has no {MANIFEST}")
 
 
-def _manifest(folder: Path) -> Manifest:
-    path = folder / MANIFEST
+def read_manifest(bundle: str | Path) -> Manifest:
+    """What a bundle, or a run's bundle, is, without its weights. Raises NotFound or BundleError."""
+    path = _find(Path(bundle)) / MANIFEST
     try:
         plain = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError) as problem:

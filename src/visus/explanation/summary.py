@@ -54,7 +54,11 @@ def summarize_module(model: nn.Module, x: Tensor) -> Summary:
         if isinstance(output, Tensor):
             shapes[names[module]] = tuple(output.shape[1:])
 
-    leaves = [m for m in model.modules() if not next(m.children(), None) or next(m.parameters(recurse=False), None) is not None]
+    leaves = [
+        m
+        for m in model.modules()
+        if not next(m.children(), None) or next(m.parameters(recurse=False), None) is not None
+    ]
     hooks = [module.register_forward_hook(note) for module in leaves]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

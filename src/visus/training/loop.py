@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from visus.data.types import Batch
 from visus.errors import TrainingError
-from visus.train.optim import Optimizer
-from visus.train.player import Player
+from visus.training.optim import Optimizer
+from visus.training.player import Player
 
 
 class NotFinite(TrainingError):

@@ -1,9 +1,9 @@
 """Who learns, the loop, optimisers, schedules and checkpoints."""
 
-from visus.train.loop import Learner, NotFinite, Step, fit, ready
-from visus.train.optim import SGD, AdamW, Optimizer
-from visus.train.player import Group, Player
-from visus.train.schedule import Constant, Cosine, OneCycle, Plateau, Schedule, Steps
+from visus.training.loop import Learner, NotFinite, Step, fit, ready
+from visus.training.optim import SGD, AdamW, Optimizer
+from visus.training.player import Group, Player
+from visus.training.schedule import Constant, Cosine, OneCycle, Plateau, Schedule, Steps
 
 __all__ = [
     "SGD",

@@ -20,7 +20,7 @@ from visus.errors import DataError, UnreadableImage
 from visus.tasks import AnyTask, Prediction
 
 if TYPE_CHECKING:
-    from visus.predict.bundle import Manifest
+    from visus.prediction.bundle import Manifest
 
 Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
 
@@ -57,7 +57,9 @@ class Predictor:
             found.append(prediction)
         return found
 
-    def stream(self, sources: Iterable[Source], batch: int = 64) -> Iterator[tuple[Source, Prediction | UnreadableImage]]:
+    def stream(
+        self, sources: Iterable[Source], batch: int = 64
+    ) -> Iterator[tuple[Source, Prediction | UnreadableImage]]:
         """Predictions in the order of the sources, batch by batch; one that can't be read yields its error instead."""
         waiting = iter(sources)
         while some := list(islice(waiting, batch)):
@@ -74,7 +76,9 @@ class Predictor:
             return self.model(self.preprocess.normalize(x.to(device)))
 
     def _predict(self, values: Sequence[np.ndarray]) -> list[Prediction]:
-        found = self.task.decode(self.outputs(torch.stack([placed(each, self.preprocess) for each in values])), self.schema)
+        found = self.task.decode(
+            self.outputs(torch.stack([placed(each, self.preprocess) for each in values])), self.schema
+        )
         if not isinstance(self.preprocess, ImagePreprocess):
             return list(found)
         return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from visus.data.types import Batch
-from visus.train.optim import Optimizer
+from visus.training.optim import Optimizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import torch
 from visus.spec import Variant
 
 if TYPE_CHECKING:
-    from visus.train.player import Group
+    from visus.training.player import Group
 
 Rate = Annotated[float, msgspec.Meta(gt=0)]
 Decay = Annotated[float, msgspec.Meta(ge=0)]

@@ -1,5 +1,5 @@
 """Looking into networks."""
 
-from visus.explain.summary import Row, Summary, summarize
+from visus.explanation.summary import Row, Summary, summarize
 
 __all__ = ["Row", "Summary", "summarize"]

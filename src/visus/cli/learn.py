@@ -1,0 +1,209 @@
+"""The verbs that learn and apply: train, evaluate, predict, resume, extend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from visus.cli.show import line, printed, watcher
+
+Settings = Annotated[list[str], Parameter(name="--set", negative="", consume_multiple=False)]
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+def train(
+    source: str | None = None,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    task: str | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    data_dir: str | None = None,
+    run: str | None = None,
+    lr_find: Annotated[bool, Parameter(negative="")] = False,
+    settings: Settings = [],  # noqa: B006: cyclopts doesn't change it
+    json: Json = False,
+) -> None:
+    """Train a network, evaluate it, and leave a run folder with the model, its figures and pictures.
+
+    Parameters
+    ----------
+    source
+        A named data set (visus data list) or the path of one: class folders, an archive, IDX files, a table.
+    model
+        A network of the catalog (visus models).
+    recipe
+        Settings to start from: a recipe's name (visus recipes), a TOML file, or a run folder.
+    task
+        classify or regress; by default what the data are for.
+    epochs
+        Passes over the training samples.
+    batch
+        Samples a step.
+    lr
+        The highest learning rate.
+    size
+        The side of the network's input, in pixels.
+    seed
+        Fixes everything that is random.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    data_dir
+        Where named data sets are looked for first.
+    run
+        The folder to make; by default a new one in runs/.
+    lr_find
+        Find the learning rate first, draw the curve, and train with it.
+    settings
+        Any setting, as name.name=value; may be given often.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.run import api
+
+    extra = [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]
+    if source is None and recipe is None:
+        from visus.errors import SpecError
+
+        raise SpecError("visus train needs data or a recipe", "visus train digits --model lenet5, or --recipe NAME")
+    api.train(
+        source, model=model, recipe=recipe, task=task, epochs=epochs, batch=batch, lr=lr,
+        size=None if size is None else (size, size), seed=seed, device=device, settings=extra, run=run,
+        find_rate=lr_find, watch=watcher(json),
+    )  # fmt: skip
+
+
+def evaluate(
+    run: str,
+    source: str | None = None,
+    *,
+    split: str | None = None,
+    batch: int = 256,
+    device: str = "auto",
+    out: Path | None = None,
+    settings: Settings = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Measure a trained model on data that it wasn't trained on.
+
+    Parameters
+    ----------
+    run
+        A run folder or bundle.
+    source
+        Other data; by default the run's own test split.
+    split
+        Which split of the data.
+    batch
+        Samples at a time.
+    device
+        auto, cpu, cuda, mps.
+    out
+        A folder for the pictures.
+    settings
+        Settings of the run to change, such as data.source=PATH where the data have moved.
+    json
+        A line of JSON instead of a table.
+    """
+    from visus.run import api
+    from visus.run.evaluation import rows_of
+    from visus.spec import tree
+
+    watch = watcher(json)
+    found = api.evaluate(run, source, split=split, batch=batch, device=device, settings=settings, watch=watch)
+    scores = {name: tree(score) for name, score in found.scores.items()}
+    watch.event("scores", {"data": found.data, "split": found.split, "scores": scores})
+    watch.table(f"{found.data}, {found.split}", ("", "value", "95 % interval", "n"), rows_of(found.scores))
+    if out is not None:
+        for path in found.draw(out):
+            watch.say(str(path))
+
+
+def predict(
+    run: str,
+    sources: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    batch: int = 64,
+    device: str = "auto",
+    out: Path | None = None,
+    json: Json = False,
+) -> int:
+    """Say what a trained model sees in image files, in folders of them, or in the rows of a CSV table.
+
+    Parameters
+    ----------
+    run
+        A run folder or bundle.
+    sources
+        Files and folders.
+    batch
+        Images at a time.
+    device
+        auto, cpu, cuda, mps.
+    out
+        A folder for a picture of each prediction.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.errors import UnreadableImage
+    from visus.run import api
+
+    failed = 0
+    for number, (name, prediction) in enumerate(api.predict(run, sources, batch=batch, device=device)):
+        if isinstance(prediction, UnreadableImage):
+            failed += 1
+            line({"file": name, "error": prediction.cause}) if json else printed(
+                f"{name}  can't be read: {prediction.cause}"
+            )
+            continue
+        line({"file": name, **prediction.row()}) if json else printed(f"{name}  {prediction.text()}")
+        if out is not None:
+            from visus import viz
+
+            out.mkdir(parents=True, exist_ok=True)
+            viz.save(prediction.plot(), out / f"{number:05d}-{Path(name).stem[:80]}.png")
+    if failed:
+        from visus.errors import DataError
+
+        raise DataError(f"{failed} of the files can't be read", "the lines above say why")
+    return 0
+
+
+def resume(run: Path, *, json: Json = False) -> None:
+    """Go on with a run that was stopped, exactly where it was.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.run.training import resume as go_on
+
+    go_on(run, watcher(json))
+
+
+def extend(run: Path, *, epochs: int, json: Json = False) -> None:
+    """Train a run for longer.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    epochs
+        How many in all. The schedule is stretched over them, so that the learning rate rises again.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.run.training import resume as go_on
+
+    go_on(run, watcher(json), epochs=epochs)

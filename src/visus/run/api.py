@@ -1,0 +1,253 @@
+"""The package's verbs, as functions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from visus.data.dataset import Data, Dataset
+from visus.data.image import EXTENSIONS, printable
+from visus.data.loader import Loader, prepare
+from visus.data.open import open_dataset
+from visus.data.samples import Joined, Relabelled, Samples
+from visus.data.splits import divide
+from visus.data.types import Schema
+from visus.errors import DataError, UnreadableImage
+from visus.metrics import Score
+from visus.models import CATALOG, Network, build_classifier, find
+from visus.prediction import Predictor, load, read_manifest
+from visus.run.device import device_of
+from visus.run.evaluation import Evaluation, evaluate_model
+from visus.run.recipe import Recipe, compose, overrides
+from visus.run.recipe_files import read_recipe
+from visus.run.training import Run, resume, train_recipe
+from visus.run.watch import Silent, Terminal, Watch
+from visus.spec import merge
+
+if TYPE_CHECKING:
+    from visus.nn import Classifier
+    from visus.tasks import Prediction
+
+
+def train(
+    source: str | PathLike[str] | None = None,
+    *,
+    model: str | None = None,
+    recipe: str | Recipe | None = None,
+    task: str | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    size: tuple[int, int] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    settings: Iterable[str] = (),
+    run: str | PathLike[str] | None = None,
+    root: str | PathLike[str] = "runs",
+    find_rate: bool = False,
+    watch: Watch | None = None,
+) -> Run:
+    """Train a network on images or vectors, evaluate it, draw what it does, and bundle it.
+
+    source: a named data set or a path. recipe: the settings to start from: a name, a file or a Recipe.
+    size: height, width of the network's input. settings: `a.b=c` texts, over all else. run: the folder to make;
+    by default a new one of the data set's name in `root`. find_rate: find the learning rate first.
+    watch: who is told; by default the terminal. Raises VisusError.
+    """
+    from visus.spec import tree
+
+    base = tree(recipe) if isinstance(recipe, Recipe) else read_recipe(recipe) if recipe is not None else {}
+    given = overrides(
+        data__source=None if source is None else str(source), model__name=model, task__kind=task,
+        budget__epochs=epochs, budget__batch=batch, optim__lr=lr, preprocess__size=size, seed=seed,
+        runtime__device=device,
+    )  # fmt: skip
+    if model is not None and model != base.get("model", {}).get("name"):
+        base = {**base, "model": {}}  # the settings of another network don't fit this one
+    composed = compose(merge(base, given), settings, recipe if isinstance(recipe, str) else "")
+    return train_recipe(
+        composed, watch or Terminal(), run=None if run is None else str(run), root=Path(root), find_rate=find_rate
+    )
+
+
+def evaluate(
+    run: str | PathLike[str],
+    source: str | PathLike[str] | None = None,
+    *,
+    split: str | None = None,
+    batch: int = 256,
+    device: str = "auto",
+    settings: Iterable[str] = (),
+    watch: Watch | None = None,
+) -> Measured:
+    """Measure a trained model: on the split of the run's data that it wasn't trained on, or on other data.
+
+    source: other data with the same kind of target; all of its splits are used unless one is named.
+    Raises DataError when its classes aren't the model's.
+    """
+    watch = watch or Silent()
+    predictor = load(run, device_of(device))
+    manifest = predictor.manifest
+    assert manifest is not None
+    recipe = compose(manifest.recipe, settings)
+    if source is None:
+        dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
+        name = split or next(each for each in ("test", "val", "train") if each in dataset.splits)
+        samples = _split(dataset, name)
+        if dataset.fingerprint() != manifest.fingerprint:
+            watch.say("note: the data have changed since the model was trained")
+    else:
+        dataset = open_dataset(Data(source=str(source), dir=recipe.data.dir, target=recipe.data.target))
+        name = split or "+".join(dataset.splits)
+        samples = _split(dataset, split) if split is not None else Joined(tuple(dataset.splits.values()))
+        samples = _with_labels(samples, dataset.schema, predictor.schema)
+    with watch.work(f"reading {name}") as bar:
+        prepared = prepare(samples, predictor.schema, predictor.preprocess, bad=recipe.data.bad, progress=bar)
+    loader = Loader(prepared, predictor.preprocess, batch, device_of(device))
+    with watch.work(f"evaluating {name}") as bar:
+        found = evaluate_model(predictor.model, predictor.task, predictor.schema, loader, cases=True, bar=bar)
+    return Measured(dataset.name, name, found.scores, found, predictor)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found."""
+
+    data: str
+    split: str
+    scores: dict[str, Score]
+    evaluation: Evaluation
+    predictor: Predictor
+
+    def draw(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write the pictures of the evaluation into a folder."""
+        from visus import viz
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        found = self.evaluation
+        figures = self.predictor.task.draw(found.meter, found.worst, found.some, self.predictor.schema)
+        return [viz.save(figure, Path(folder) / f"{name}.png") for name, figure in figures.items()]
+
+
+def predict(
+    run: str | PathLike[str] | Predictor,
+    sources: Sequence[str | PathLike[str]],
+    *,
+    batch: int = 64,
+    device: str = "auto",
+) -> Iterator[tuple[str, Prediction | UnreadableImage]]:
+    """What a model says of image files, of folders of them, or of the rows of CSV tables, in order.
+
+    A file that can't be read yields its error in place of a prediction.
+    """
+    predictor = run if isinstance(run, Predictor) else load(run, device_of(device))
+    if predictor.schema.inputs == "vector":
+        for source in sources:
+            names, values = read_vectors(Path(source), predictor.schema)
+            yield from zip(names, predictor(list(values), batch), strict=True)
+        return
+    files = [file for source in sources for file in image_files(Path(source))]
+    for file, prediction in predictor.stream(files, batch):
+        yield printable(str(file)), prediction
+
+
+def image_files(path: Path) -> list[Path]:
+    """The path itself, or the images below a folder, in natural order. Raises DataError for a folder without any."""
+    from natsort import natsorted
+
+    if not path.is_dir():
+        return [path]
+    found = [each for each in path.rglob("*") if each.suffix.lower() in EXTENSIONS and not each.name.startswith(".")]
+    if not found:
+        raise DataError(f"{printable(path)}: has no images in it")
+    return natsorted(found, key=str)
+
+
+def read_vectors(path: Path, schema: Schema) -> tuple[list[str], np.ndarray]:
+    """The feature columns of a CSV file, by their names: a name for each row, and N×F float32."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise DataError(f"{printable(path)}: can't be read as a CSV table: {problem}") from None
+    if not rows:
+        raise DataError(f"{printable(path)}: has no rows")
+    absent = [name for name in schema.features if name not in rows[0]]
+    if absent:
+        raise DataError(
+            f"{printable(path)}: lacks the columns {', '.join(absent[:8])}", "give those of the training data"
+        )
+    values = np.empty((len(rows), len(schema.features)), np.float32)
+    for index, row in enumerate(rows):
+        for column, name in enumerate(schema.features):
+            try:
+                values[index, column] = float(row[name])
+            except (TypeError, ValueError):
+                where = f"{printable(path)}, line {index + 2}, column {name}"
+                raise DataError(f"{where}: {row[name]!r} isn't a number") from None
+    return [f"{printable(path)}:{index + 2}" for index in range(len(rows))], values
+
+
+def create_model(
+    name: str,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+) -> Classifier:
+    """A network of the catalog with random weights: N×channels×H×W → N×classes scores.
+
+    classes, channels, image_size: the card's where they aren't given. Raises NotFound, and ModelError where the
+    network can't take that size.
+
+    >>> sum(p.numel() for p in create_model("lenet5_full", classes=10).parameters())
+    61706
+    """
+    card = find(name)
+    side = (image_size, image_size) if isinstance(image_size, int) else image_size
+    shape = (channels or card.input[0], *(side or card.input[1:]))
+    return build_classifier(card.spec, shape, classes or card.outputs)
+
+
+def described(
+    model: str, classes: int | None, channels: int | None, size: int | None
+) -> tuple[Network, tuple[int, ...], int]:
+    """The network, input shape and number of outputs of a name in the catalog, or of a run or bundle."""
+    if model not in CATALOG and Path(model).exists():
+        manifest = read_manifest(model)
+        outputs = len(manifest.schema.labels) or len(manifest.schema.values)
+        return manifest.network, manifest.preprocess.shape, classes or outputs
+    card = find(model)
+    shape = (channels or card.input[0], *((size, size) if size else card.input[1:]))
+    return card.spec, shape, classes or card.outputs
+
+
+def _split(dataset: Dataset, name: str) -> Samples:
+    if name not in dataset.splits:
+        raise DataError(f"{dataset.name} has no split named {name!r}", "it has " + ", ".join(dataset.splits))
+    return dataset.splits[name]
+
+
+def _with_labels(samples: Samples, given: Schema, wanted: Schema) -> Samples:
+    """The samples with class numbers of the model's labels, matched by name."""
+    missing = [name for name in wanted.targets if name not in given.targets]
+    if missing:
+        raise DataError(f"the model's task needs {' and '.join(missing)}, and these data have none")
+    if given.labels == wanted.labels or not wanted.labels:
+        return samples
+    unknown = [name for name in given.labels if name not in wanted.labels]
+    if unknown:
+        raise DataError(
+            f"the data have classes that the model doesn't know: {', '.join(unknown[:8])}",
+            f"it knows {', '.join(wanted.labels[:12])}",
+        )
+    return Relabelled(samples, tuple(wanted.labels.index(name) for name in given.labels))
+
+
+__all__ = ["Measured", "Run", "create_model", "evaluate", "load", "predict", "resume", "train"]

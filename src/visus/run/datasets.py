@@ -1,0 +1,130 @@
+"""Showing and checking data sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from visus import viz
+from visus.data.check import check as check_dataset
+from visus.data.check import write_table
+from visus.data.dataset import Data, Dataset, title_of
+from visus.data.image import Picture
+from visus.data.open import open_dataset
+from visus.data.samples import Samples
+from visus.errors import DataError, UnreadableImage
+from visus.run.watch import Watch
+
+SHOWN = 24  # samples on a sheet
+LISTED = 20  # findings in the table on the terminal; all are in the file
+
+
+def show(source: str, folder: str | None, out: Path | None, watch: Watch) -> None:
+    """Tell what a data set holds, and draw some of it into `out`."""
+    dataset = open_dataset(Data(source=source, dir=folder))
+    schema = dataset.schema
+    shape = "×".join(str(side) if side else "any" for side in schema.shape)
+    watch.say(f"{dataset.name}: {schema.inputs}s of {shape}, with {', '.join(schema.targets) or 'no targets'}")
+    counts = {split: _counts(samples) for split, samples in dataset.splits.items()}
+    sizes = {split: len(samples) for split, samples in dataset.splits.items()}
+    watch.table("", ("split", "samples"), [(split, f"{count:,}") for split, count in sizes.items()])
+    if schema.labels:
+        rows = [(name, *(f"{counts[split][index]:,}" for split in counts)) for index, name in enumerate(schema.labels)]
+        watch.table("", ("class", *counts), rows[:100])
+    if dataset.source:
+        watch.say(f"source: {dataset.source}")
+    for note in dataset.notes:
+        watch.say(f"note: {note}")
+    watch.event(
+        "data",
+        {"name": dataset.name, "inputs": schema.inputs, "shape": schema.shape, "targets": schema.targets,
+         "labels": schema.labels, "samples": sizes, "notes": dataset.notes,
+         "counts": {split: [count[i] for i in range(len(schema.labels))] for split, count in counts.items()}},
+    )  # fmt: skip
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in _draw(dataset, counts, out):
+            watch.say(str(path))
+
+
+def check(source: str, folder: str | None, out: Path | None, watch: Watch) -> None:
+    """Find what is wrong, write findings.csv and suspects.png. Raises DataError when there are errors."""
+    dataset = open_dataset(Data(source=source, dir=folder, allow_empty=True))
+    with watch.work(f"checking {dataset.name}") as bar:
+        findings = check_dataset(dataset, bar)
+    for finding in findings:
+        watch.event("finding", asdict(finding))
+    counts = Counter(finding.severity for finding in findings)
+    for note in dataset.notes:
+        watch.say(f"note: {note}")
+    if not findings:
+        watch.say(f"{dataset.name}: nothing was found, in {sum(map(len, dataset.splits.values())):,} samples")
+        return
+    out = out or Path("runs") / f"check-{title_of(Path(source))}"
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(findings, out / "findings.csv")
+    rows = [(f.severity, f.kind, f.split, f.name, f.text) for f in findings[:LISTED]]
+    watch.table(dataset.name, ("", "kind", "split", "sample", "finding"), rows)
+    if len(findings) > LISTED:
+        watch.say(f"… and {len(findings) - LISTED} more")
+    summary = ", ".join(f"{counts[kind]} {kind}s" for kind in ("error", "warning", "note") if counts[kind])
+    watch.say(f"{summary}: {out / 'findings.csv'}")
+    suspects = _suspects(dataset, {(finding.split, finding.name): finding.kind for finding in reversed(findings)})
+    if suspects:
+        images, captions = zip(*suspects, strict=True)
+        watch.say(str(viz.save(viz.sheet(images, captions, "Suspects"), out / "suspects.png")))
+    if counts["error"]:
+        raise DataError(f"{dataset.name}: {counts['error']} errors", f"see {out / 'findings.csv'}")
+
+
+def _counts(samples: Samples) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for row in range(len(samples)):
+        target = samples.target(row)
+        found.update([target.label] if target.label is not None else target.labels or ())
+    return found
+
+
+def _draw(dataset: Dataset, counts: dict[str, Counter[int]], out: Path) -> list[Path]:
+    paths = []
+    if labels := dataset.schema.labels:
+        table = {split: [count[index] for index in range(len(labels))] for split, count in counts.items()}
+        paths.append(viz.save(viz.counts(labels, table), out / "classes.png"))
+    samples = next(iter(dataset.splits.values()))
+    rows = np.unique(np.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).round().astype(int)).tolist()
+    images, captions = [], []
+    for row in rows:
+        image = _image(samples, row)
+        if image is None:
+            continue
+        label = samples.target(row).label
+        images.append(image)
+        captions.append(samples.name(row) if label is None else dataset.schema.labels[label])
+    if images:
+        paths.append(viz.save(viz.sheet(images, captions, dataset.name), out / "samples.png"))
+    return paths
+
+
+def _suspects(dataset: Dataset, kinds: dict[tuple[str, str], str]) -> list[tuple[np.ndarray, str]]:
+    found: list[tuple[np.ndarray, str]] = []
+    for split, samples in dataset.splits.items():
+        for row in range(len(samples)):
+            kind = kinds.get((split, samples.name(row)))
+            image = None if kind is None else _image(samples, row)
+            if image is not None:
+                found.append((image, f"{kind}\n{samples.name(row)}"))
+            if len(found) == SHOWN:
+                return found
+    return found
+
+
+def _image(samples: Samples, row: int) -> np.ndarray | None:
+    """The pixels to show; None for a vector, and for a file that can't be read, which is a finding by itself."""
+    try:
+        found = samples.read(row)
+    except UnreadableImage:
+        return None
+    return found.pixels if isinstance(found, Picture) else None
