@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from visus.cli.show import line, printed, watcher
 
-Settings = Annotated[list[str], Parameter(name="--set", negative="", consume_multiple=False)]
+Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
@@ -28,7 +28,7 @@ def train(
     data_dir: str | None = None,
     run: str | None = None,
     lr_find: Annotated[bool, Parameter(negative="")] = False,
-    settings: Settings = [],  # noqa: B006: cyclopts doesn't change it
+    settings: Settings = (),
     json: Json = False,
 ) -> None:
     """Train a network, evaluate it, and leave a run folder with the model, its figures and pictures.
@@ -88,7 +88,7 @@ def evaluate(
     batch: int = 256,
     device: str = "auto",
     out: Path | None = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = (),
     json: Json = False,
 ) -> None:
     """Measure a trained model on data that it wasn't trained on.

@@ -57,16 +57,18 @@ def models(
     def cell(value: object) -> str:
         return "" if value is None else thousands(value) if isinstance(value, int) else str(value)
 
-    watcher(False).table(
-        "", ("name", "year", "input", "parameters", "multiply-adds", "top-1 error %"),
-        [
-            (
-                str(row["name"]), str(row["year"]), str(row["input"]), cell(row["parameters"]), cell(row["multiply_adds"]),
-                f"{row['error']:.2f} {row['data']}" if row["error"] is not None else "",
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
+    shown = [
+        (
+            str(row["name"]),
+            str(row["year"]),
+            str(row["input"]),
+            cell(row["parameters"]),
+            cell(row["multiply_adds"]),
+            f"{row['error']:.2f} {row['data']}" if row["error"] is not None else "",
+        )
+        for row in rows
+    ]
+    watcher(False).table("", ("name", "year", "input", "parameters", "multiply-adds", "top-1 error %"), shown)
 
 
 def summary(

@@ -203,7 +203,7 @@ def _network() -> Iterator[None]:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirection within http and https, and never from https to http."""
 
-    def redirect_request(  # noqa: PLR0917 — urllib's signature
+    def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         scheme = urlsplit(newurl).scheme

@@ -153,7 +153,7 @@ class Loader:
     preprocess: Preprocess
     batch: int
     device: torch.device
-    augment: Augment = Augment()
+    augment: Augment = Augment()  # noqa: RUF009
     seed: int = 0
     classes: int = 0
     channels_last: bool = False

@@ -119,10 +119,12 @@ class Targets:
 
     def _each(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Any], Any]) -> Targets:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        known = {name: column for name, column in columns.items() if column is not None}
-        return Targets(
-            **{name: tensor(each) if isinstance(each, Tensor) else ragged(each) for name, each in known.items()}
-        )
+        changed: dict[str, Any] = {
+            name: tensor(column) if isinstance(column, Tensor) else ragged(column)
+            for name, column in columns.items()
+            if column is not None
+        }
+        return Targets(**changed)
 
 
 @dataclass(frozen=True, slots=True)

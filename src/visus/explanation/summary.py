@@ -15,7 +15,10 @@ from visus.nn import SparseConv2d
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer. shape: of its output without the batch. parameters: its own, trainable. multiply_adds: for one image."""
+    """One layer.
+
+    shape: of its output without the batch. parameters: its own, trainable. multiply_adds: for one image.
+    """
 
     name: str
     kind: str
@@ -26,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All layers in order of use, and the sums; buffers are stored numbers that aren't trained, such as batch statistics."""
+    """All layers in order of use, and the sums. buffers: stored numbers that aren't trained: batch statistics."""
 
     rows: tuple[Row, ...]
     parameters: int
@@ -44,7 +47,7 @@ def summarize(network: Network, shape: tuple[int, ...], classes: int) -> Summary
 def summarize_module(model: nn.Module, x: Tensor) -> Summary:
     """The layers of any module that takes x, a batch of one.
 
-    Multiply-adds are of convolutions, linear layers and matrix products, without biases, normalisations and activations.
+    Multiply-adds are of convolutions, linear layers and matrix products, not of biases, normalisations, activations.
     """
     by_name = dict(model.named_modules())
     names = {module: name for name, module in by_name.items()}
@@ -71,7 +74,7 @@ def summarize_module(model: nn.Module, x: Tensor) -> Summary:
     root = type(model).__name__
 
     def macs(module: nn.Module) -> int:
-        total = sum(counts.get(f"{root}.{names[module]}", {}).values()) // 2
+        total: int = sum(counts.get(f"{root}.{names[module]}", {}).values()) // 2
         return round(total * module.density) if isinstance(module, SparseConv2d) else total
 
     rows = tuple(

@@ -73,7 +73,7 @@ class LabelMeter:
         seen = each["count"] > 0
         found = {
             "accuracy": wilson(int(matrix.diagonal().sum()), self._n),
-            "balanced_accuracy": Score(value=each["recall"][seen].mean().item(), n=self._n),
+            "balanced_accuracy": Score(value=each["recall"][seen].mean().item(), n=self._n, share=True),
             "f1": Score(value=each["f1"][seen].mean().item(), n=self._n),
         }
         if self.classes > 5:

@@ -23,15 +23,15 @@ LEAST_SIDE = 16
 
 
 class LeNet5(Variant, frozen=True, tag="lenet5"):
-    """LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition", Proc. IEEE 86(11), §II.B).
+    """LeNet-5 (LeCun et al. 1998, "Gradient-based learning applied to document recognition", Proc. IEEE 86(11)).
 
     N×1×32×32 in; maps 6×28×28 (C1), 16×10×10 (C3), 120×1×1 (C5) out; F6 and the output layer are the head.
     connect: C3 "sparse" by the paper's table, or "full". pool: "trainable" as in the paper, or plain "average".
     output: "codes", the paper's fixed prototypes, or "linear".
 
-    Departs from the paper: C5 covers the whole map of S4 whatever the input's size (in the paper 5×5 of a 32×32 input),
-    the output codes are random and not drawn by hand (the paper names both), and the distances to them are divided by 16
-    so that softmax cross-entropy learns well.
+    Departs from the paper: C5 covers the whole map of S4 whatever the input's size (the paper: 5×5, of 32×32 inputs),
+    the output codes are random and not drawn by hand (the paper names both), and the distances to them are divided by
+    16 so that softmax cross-entropy learns well.
     """
 
     connect: Literal["sparse", "full"] = "sparse"

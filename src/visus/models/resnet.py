@@ -30,7 +30,7 @@ class Basic(Variant, frozen=True, tag="basic"):
 
 
 class Bottleneck(Variant, frozen=True, tag="bottleneck"):
-    """1×1, 3×3, 1×1 with four times the channels out; the 3×3 carries the stride (as in all published weights since 2016).
+    """1×1, 3×3, 1×1 with four times the channels out; the 3×3 carries the stride (as in all widely used weights).
 
     groups: of the 3×3 (32: ResNeXt, arXiv:1611.05431). width: inner channels over the stage's (2: Wide ResNet,
     arXiv:1605.07146).

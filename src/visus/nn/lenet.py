@@ -1,4 +1,4 @@
-"""The layers that only LeNet-5 has (LeCun et al. 1998, "Gradient-based learning applied to document recognition", §II.B)."""
+"""The layers that only LeNet-5 has (LeCun et al. 1998, Proc. IEEE 86(11), §II.B)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resize with antialiasing, equal to Pillow's `Image.resize` to ±1 of 255."""
+"""Resize with antialiasing, equal to Pillow's `Image.resize` to ±1 of 255 (bicubic on noise or enlarged: ±2)."""
 
 from __future__ import annotations
 
@@ -27,5 +27,7 @@ def resize(x_NCHW: Tensor, size: tuple[int, int], interpolation: Interpolation =
     if x_NCHW.shape[-1] != width:
         x_NCHW = F.interpolate(x_NCHW, (x_NCHW.shape[-2], width), mode=interpolation, antialias=True)
     if x_NCHW.shape[-2] != height:
-        x_NCHW = F.interpolate(x_NCHW, size, mode=interpolation, antialias=True)
+        # torch takes the three channels of a uint8 image of width 1 for its pixels, so each channel goes by itself
+        alone = x_NCHW.reshape(-1, 1, x_NCHW.shape[-2], 1) if width == 1 else x_NCHW
+        x_NCHW = F.interpolate(alone, size, mode=interpolation, antialias=True).reshape(*x_NCHW.shape[:2], *size)
     return x_NCHW

@@ -1,4 +1,4 @@
-"""A trained model on disk: a folder of `model.safetensors` (weights) and `visus.json` (everything else). Never pickle."""
+"""A trained model on disk: `model.safetensors` (weights) and `visus.json` (everything else). Never pickle."""
 
 from __future__ import annotations
 

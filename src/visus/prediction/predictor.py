@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -22,7 +21,7 @@ from visus.tasks import AnyTask, Prediction
 if TYPE_CHECKING:
     from visus.prediction.bundle import Manifest
 
-Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
+Source = str | Path | bytes | Image.Image | np.ndarray
 
 
 class Predictor:
@@ -37,18 +36,18 @@ class Predictor:
         self.task, self.schema, self.preprocess, self.model, self.manifest = task, schema, preprocess, model, manifest
 
     @overload
-    def __call__(self, source: Source) -> Prediction: ...
+    def __call__(self, source: Source, batch: int = 64) -> Any: ...
 
     @overload
-    def __call__(self, source: Sequence[Source], batch: int = 64) -> list[Prediction]: ...
+    def __call__(self, source: list[Any], batch: int = 64) -> list[Any]: ...
 
-    def __call__(self, source: Source | Sequence[Source], batch: int = 64) -> Prediction | list[Prediction]:
+    def __call__(self, source: Source | list[Any], batch: int = 64) -> Any:
         """One prediction for one source, a list for a list.
 
         A source is a file name, an encoded image's bytes, a Pillow image, an H×W or H×W×C uint8 array, or a vector of
         F numbers. Raises UnreadableImage for the first that can't be read.
         """
-        if isinstance(source, (str, PathLike, bytes, Image.Image, np.ndarray)):
+        if isinstance(source, (str, Path, bytes, Image.Image, np.ndarray)):
             return self([source])[0]
         found = []
         for _, prediction in self.stream(source, batch):
@@ -76,7 +75,7 @@ class Predictor:
             return self.model(self.preprocess.normalize(x.to(device)))
 
     def _predict(self, values: Sequence[np.ndarray]) -> list[Prediction]:
-        found = self.task.decode(
+        found: Sequence[Any] = self.task.decode(
             self.outputs(torch.stack([placed(each, self.preprocess) for each in values])), self.schema
         )
         if not isinstance(self.preprocess, ImagePreprocess):

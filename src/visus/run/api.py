@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    source: str | PathLike[str] | None = None,
+    source: str | Path | None = None,
     *,
     model: str | None = None,
     recipe: str | Recipe | None = None,
@@ -48,8 +47,8 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     settings: Iterable[str] = (),
-    run: str | PathLike[str] | None = None,
-    root: str | PathLike[str] = "runs",
+    run: str | Path | None = None,
+    root: str | Path = "runs",
     find_rate: bool = False,
     watch: Watch | None = None,
 ) -> Run:
@@ -77,8 +76,8 @@ def train(
 
 
 def evaluate(
-    run: str | PathLike[str],
-    source: str | PathLike[str] | None = None,
+    run: str | Path,
+    source: str | Path | None = None,
     *,
     split: str | None = None,
     batch: int = 256,
@@ -125,7 +124,7 @@ class Measured:
     evaluation: Evaluation
     predictor: Predictor
 
-    def draw(self, folder: str | PathLike[str]) -> list[Path]:
+    def draw(self, folder: str | Path) -> list[Path]:
         """Write the pictures of the evaluation into a folder."""
         from visus import viz
 
@@ -136,8 +135,8 @@ class Measured:
 
 
 def predict(
-    run: str | PathLike[str] | Predictor,
-    sources: Sequence[str | PathLike[str]],
+    run: str | Path | Predictor,
+    sources: Sequence[str | Path],
     *,
     batch: int = 64,
     device: str = "auto",

@@ -43,7 +43,8 @@ def evaluate_model(
 
     cases: whether to keep some samples with their predictions.
     """
-    meter, training = task.meter(schema), model.training
+    meter: Any = task.meter(schema)
+    training = model.training
     model.eval()
     total, done = len(loader.prepared.rows), 0
     spread = set(torch.linspace(0, total - 1, min(KEPT, total)).round().long().tolist())
@@ -71,15 +72,7 @@ def evaluate_model(
 
 def rows_of(scores: dict[str, Score]) -> Sequence[Sequence[str]]:
     """Scores as rows of a table: name, value, 95 % interval, n."""
-    return [
-        (
-            name.replace("_", " "),
-            f"{score.value:.4f}",
-            "" if score.low is None or score.high is None else f"{score.low:.4f} – {score.high:.4f}",
-            str(score.n),
-        )
-        for name, score in scores.items()
-    ]
+    return [(name.replace("_", " "), score.text, score.interval, str(score.n)) for name, score in scores.items()]
 
 
 def _case(loader: Loader, row: int, prediction: Any, error: float) -> Case:

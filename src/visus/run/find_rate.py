@@ -1,4 +1,4 @@
-"""The learning-rate finder (Smith 2015, arXiv:1506.01186): the rate is raised step by step until the loss breaks out."""
+"""The learning-rate finder (Smith 2015, arXiv:1506.01186): the rate is raised until the loss breaks out."""
 
 from __future__ import annotations
 

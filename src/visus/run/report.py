@@ -65,9 +65,8 @@ def _headlines(found: Evaluation, plan: Plan) -> list[tuple[str, Score]]:
 
 
 def _headline(score: Score) -> str:
-    if score.low is None or score.high is None:
-        return f"{score.value:.4g} (n = {score.n})"
-    return f"{score.value:.4g} (95 % interval {score.low:.4g}–{score.high:.4g}, n = {score.n})"
+    interval = f"95 % interval {score.interval}, " if score.interval else ""
+    return f"{score.text} ({interval}n = {score.n})"
 
 
 def _tables(

@@ -75,6 +75,7 @@ class _State:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    ranks: list[list[float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     best: int | None = None  # index into history
@@ -142,9 +143,7 @@ class _Training:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = None
         if recipe.budget.ema is not None:
-            self.average = AveragedModel(
-                self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.budget.ema), use_buffers=True
-            )
+            self.average = AveragedModel(self.model, multi_avg_fn=_averaging(recipe.budget.ema), use_buffers=True)
         self.learners: tuple[Learner, ...] = ready(plan.task.players(self.model), recipe.optim)
         self.loaders: dict[str, Loader] = {}
         skipped: list[Skipped] = list(plan.dataset.skipped)
@@ -224,7 +223,7 @@ class _Training:
             self.plan.task.calibrate(self.model, self.loaders["train"].evaluate())
             return
         schedule, epochs = self.recipe.schedule, self.recipe.budget.epochs
-        batches = self.loaders["train"].train(state.step * self.turns)
+        batches: Any = self.loaders["train"].train(state.step * self.turns)
         began = time.perf_counter() - state.seconds
         with self.watch.work("training") as bar:
             steps = fit(
@@ -263,7 +262,8 @@ class _Training:
 
     def _end_epoch(self, state: _State, epoch: int, rate: float, events: Events) -> None:
         row: dict[str, float] = {"epoch": epoch, "step": state.step}
-        row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
+        if len(state.sums) > 1:
+            row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
         row["train/loss"] = sum(state.sums.values()) / self.steps_per_epoch
         if "val" in self.loaders:
             found = evaluate_model(
@@ -272,6 +272,8 @@ class _Training:
             row |= {f"val/{name}": score.value for name, score in found.scores.items()}
             goal = found.scores[self.plan.task.goal(self.plan.schema)]
             state.scores.append(goal.value if goal.higher else -goal.value)
+            loss = found.scores["loss"].value if "loss" in found.scores else 0.0
+            state.ranks.append([state.scores[-1], -loss])  # of two epochs with equal scores the lower loss is better
         row |= {"rate": rate, "seconds": round(state.seconds, 3)}
         if state.skipped:
             row["skipped_steps"] = state.skipped
@@ -281,7 +283,7 @@ class _Training:
         self.folder.write_history(state.history)
         self.watch.event("epoch", row)
         self.say(_line(row, self.recipe.budget.epochs, self.plan.task.goal(self.plan.schema)))
-        if state.best is None or not state.scores or state.scores[-1] > state.scores[state.best]:
+        if state.best is None or not state.ranks or state.ranks[-1] > state.ranks[state.best]:
             state.best = len(state.history) - 1
             facts = {"step": state.step, "epoch": epoch, "version": __version__}
             tensors = {f"model.{name}": value for name, value in self.kept.state_dict().items()}
@@ -366,7 +368,7 @@ class _Training:
         which = "" if split == "test" else ": no test split, so these samples also chose the model"
         self.watch.table(f"{split}{which}", ("", "value", "95 % interval", "n"), rows_of(found.scores))
         self.watch.event("scores", {"split": split, "scores": {k: tree(v) for k, v in found.scores.items()}})
-        self.folder.log(f"{split}: " + ", ".join(f"{name} {score}" for name, score in found.scores.items()))
+        self.folder.log(f"{split}: " + ", ".join(f"{name} {score.text}" for name, score in found.scores.items()))
         if state.skipped:
             self.say(f"{state.skipped} steps were skipped because a gradient wasn't finite")
         self.say(f"trained in {state.seconds:.1f} s; report: {self.folder.path / 'report.html'}")
@@ -386,7 +388,7 @@ class _Training:
         smaller = max(1, batch // 2)
         self.folder.log(f"out of memory at batch {batch}: {problem}")
         return TrainingError(
-            f"out of memory on {self.device} with batches of {batch} of {'×'.join(map(str, self.plan.preprocess.shape))}",
+            f"out of memory on {self.device} with batches of {batch}",
             f"--batch {smaller} --set budget.accumulate={2 * self.recipe.budget.accumulate} gives the same steps with "
             "less memory; or make the images smaller with --size",
         )
@@ -395,6 +397,11 @@ class _Training:
 def _plan(recipe: Recipe, watch: Watch) -> Plan:
     dataset: Dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
     return resolve(recipe, dataset, watch.say)
+
+
+def _averaging(decay: float) -> Any:
+    """torch's exponential moving average."""
+    return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
 
 def _folder_name(name: str) -> str:

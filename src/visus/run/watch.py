@@ -72,7 +72,8 @@ class Terminal:
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for index, name in enumerate(columns):
-            shown.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+            numbers = all(not row[index] or row[index][0] in "+-−.0123456789" for row in rows)
+            shown.add_column(name, justify="right" if numbers and index else "left", overflow="fold")
         for row in rows:
             shown.add_row(*[Text(_encodable(cell, self.console)) for cell in row])
         self.console.print(shown)

@@ -84,8 +84,9 @@ def _explain(problem: str, plain: dict[str, Any], kind: Any, where: str) -> Spec
         return SpecError(f"{prefix}{dotted} can't be {given!r}", nearest(str(given), map(str, known)))
     if text == "Object missing required field `kind`":
         known = [each.__struct_config__.tag for each in _structs(_annotation_at(kind, plain, names))]
+        setting = f"{dotted}.kind" if dotted else "kind"
         return SpecError(
-            f"{prefix}{dotted} has no kind", f"--set {dotted}.kind=…, one of " + ", ".join(map(str, known))
+            f"{prefix}{dotted or 'the table'} has no kind", f"--set {setting}=…, one of " + ", ".join(map(str, known))
         )
     if "missing required field" in text:
         return SpecError(f"{prefix}{dotted or 'the settings'}: {text[0].lower()}{text[1:]}")

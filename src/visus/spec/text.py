@@ -19,11 +19,13 @@ def dumps(spec: Spec) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises SpecError when it is missing, not UTF-8 or not TOML."""
+    """The tables of a TOML file. Raises SpecError when it is missing, can't be read, isn't UTF-8 or isn't TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecError(f"{path}: there is no such file") from None
+    except OSError as problem:
+        raise SpecError(f"{path}: can't be read: {(problem.strerror or str(problem)).lower()}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: isn't UTF-8 text", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as problem:
@@ -41,9 +43,10 @@ def parse_assignment(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(names):
         raise SpecError(f"--set {text}: isn't of the form name.name=value", "for example --set optim.lr=0.01")
     try:
-        return names, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
+        found = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
         return names, value.strip()
+    return names, found["value"] if len(found) == 1 else value.strip()
 
 
 def assign(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:

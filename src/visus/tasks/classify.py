@@ -104,7 +104,7 @@ class Tagging:
 
 
 class Classify(Variant, frozen=True, tag="classify"):
-    """One class an image by softmax cross-entropy; or several, each by logistic cross-entropy, where the data have them.
+    """One class by softmax cross-entropy; or several, each by logistic cross-entropy, where the data have them.
 
     smoothing: label smoothing (Szegedy et al. 2015, arXiv:1512.00567, §7). balance: weight classes by the inverse of
     their frequency. weights: of the classes, in order; set by `balance`. threshold: above it a label is present.
@@ -187,16 +187,20 @@ class Classify(Variant, frozen=True, tag="classify"):
         pictures: dict[str, Figure] = {}
         if isinstance(meter, LabelMeter):
             pictures["confusion"] = viz.confusion(meter.confusion.numpy(), schema.labels)
-        each = {name: column.numpy() for name, column in meter.per_class().items()}
+        each = {name: column.tolist() for name, column in meter.per_class().items()}
         pictures["per_class"] = viz.per_class(
             each["precision"], each["recall"], each["f1"], each["count"], schema.labels
         )
-        for name, cases in (("worst", worst), ("samples", some)):
+        wrong = [case for case in worst if not _right(case, schema)]
+        for name, title, cases in (
+            ("worst", "The worst errors" if wrong else "All are right; these were the least sure", wrong or worst[:6]),
+            ("samples", "What was predicted", some),
+        ):
             shown = [case for case in cases if case.image is not None]
             if shown:
-                pictures[name] = _sheet(shown, name == "worst", schema)
+                pictures[name] = _sheet(shown, title, schema)
         if isinstance(meter, LabelMeter):
-            confidence, accuracy, count = (column.numpy() for column in meter.calibration())
+            confidence, accuracy, count = (column.tolist() for column in meter.calibration())
             error = meter.scores()["calibration_error"].value
             pictures["calibration"] = viz.calibration(confidence, accuracy, count, error)
         return pictures
@@ -206,19 +210,23 @@ def _several(schema: Schema) -> bool:
     return "labels" in schema.targets
 
 
-def _sheet(cases: Sequence[Case], worst: bool, schema: Schema) -> Figure:
+def _right(case: Case, schema: Schema) -> bool:
+    said: Any = case.prediction
+    if isinstance(said, Tagging):
+        return set(said.present) == {schema.labels[index] for index in case.target.labels or ()}
+    return bool(said.label == schema.labels[case.target.label or 0])
+
+
+def _sheet(cases: Sequence[Case], title: str, schema: Schema) -> Figure:
     from visus import viz
 
     captions, colors = [], []
     for case in cases:
-        if case.target.labels is not None:
-            truth = ", ".join(schema.labels[index] for index in case.target.labels) or "none"
-            right = set(case.target.labels) == {schema.labels.index(name) for name in case.prediction.present}  # type: ignore[attr-defined]
+        right, said = _right(case, schema), case.prediction.text()
+        if isinstance(case.prediction, Tagging):
+            truth = ", ".join(schema.labels[index] for index in case.target.labels or ()) or "none"
         else:
-            truth = schema.labels[case.target.label or 0]
-            right = case.prediction.label == truth  # type: ignore[attr-defined]
-        said = case.prediction.text().split(", ")[0] if case.target.labels is None else case.prediction.text()
-        captions.append(f"{said}" if right and not worst else f"{said}\ntruth: {truth}")
+            truth, said = schema.labels[case.target.label or 0], said.split(", ")[0]
+        captions.append(said if right else f"{said}\ntruth: {truth}")
         colors.append(viz.RIGHT if right else viz.WRONG)
-    title = "The worst errors: confident and wrong" if worst else "Samples: what was predicted"
     return viz.sheet([case.image for case in cases if case.image is not None], captions, title, colors=colors)

@@ -31,22 +31,23 @@ class Constant(Variant, frozen=True, tag="constant"):
 class OneCycle(Variant, frozen=True, tag="one-cycle"):
     """Up over the share `rise`, then down to nearly nothing, both by cosine (Smith and Topin 2017, arXiv:1708.07120).
 
-    start: the first rate, end: the last, as shares of the highest. momentum: at the highest rate, and at both ends;
-    SGD's momentum or Adam's first beta is moved with the rate; None leaves it alone.
+    start: the first rate, end: the last, as shares of the highest. momentum: at the highest rate, and at both ends.
+    moves_momentum: whether SGD's momentum or Adam's first beta is moved with the rate.
     """
 
     rise: Inside = 0.3
     start: Part = 0.04
     end: Part = 4e-6
-    momentum: tuple[Inside, Inside] | None = (0.85, 0.95)
+    momentum: tuple[Inside, Inside] = (0.85, 0.95)
+    moves_momentum: bool = True
 
     def factor(self, done: float, scores: Sequence[float] = ()) -> float:
         """See the module."""
         return self._between(done, self.start, 1.0, self.end)
 
     def momentum_at(self, done: float) -> float | None:
-        """The momentum at this point of the run."""
-        if self.momentum is None:
+        """The momentum at this point of the run; None: left alone."""
+        if not self.moves_momentum:
             return None
         low, high = self.momentum
         return self._between(done, high, low, high)

@@ -133,7 +133,7 @@ def _cell(axes: Axes, image: np.ndarray, x: float, y: float, color: str | None) 
     )
 
 
-def _tag(  # noqa: PLR0917
+def _tag(
     pen: ImageDraw.ImageDraw,
     text: str,
     box: tuple[int, int, int],
