@@ -8,28 +8,22 @@ from pathlib import Path
 
 from PIL import Image
 
+import visus
 from visus.data.splits import divide
 from visus.prediction import read_manifest
 from visus.run.recipe import compose
 
-import visus
-
 
 def save_held_out(run: Path, folder: Path, count: int = 8) -> list[Path]:
-    """Write the first sample of each of `count` classes of the run's test split."""
+    """Write `count` samples, spread evenly over the run's test split, as true-LABEL-ROW.png."""
     recipe = compose(read_manifest(run).recipe)
-    held_out = divide(visus.open_dataset(recipe.data), recipe.data, recipe.seed).splits["test"]
-    first: dict[int, int] = {}
-    for row in range(len(held_out)):
-        label = held_out.target(row).label
-        assert label is not None
-        first.setdefault(label, row)
+    dataset = divide(visus.open_dataset(recipe.data), recipe.data, recipe.seed)
+    held_out, labels = dataset.splits["test"], dataset.schema.labels
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for label, row in sorted(first.items())[:count]:
-        picture = held_out.read(row)
-        path = folder / f"a-{label}.png"
-        Image.fromarray(picture.pixels[..., 0]).save(path)
+    for row in range(0, len(held_out), len(held_out) // count)[:count]:
+        path = folder / f"true-{labels[held_out.target(row).label]}-{row:03d}.png"
+        Image.fromarray(held_out.read(row).pixels[..., 0]).save(path)
         paths.append(path)
     return paths
 

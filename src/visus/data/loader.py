@@ -89,7 +89,7 @@ class InMemory:
         failed: list[int] = []
         if block is not None:
             for start in range(0, len(block), CHUNK):
-                part = torch.from_numpy(block[start : start + CHUNK])
+                part = _tensor(block[start : start + CHUNK])
                 inputs[start : start + CHUNK] = _place_block(part, preprocess)
             targets = [samples.target(row) for row in range(len(samples))]
         else:
@@ -210,7 +210,7 @@ class Loader:
 
 def generator(seed: int, *numbers: int) -> torch.Generator:
     """A random number generator of its own for each (seed, numbers)."""
-    state = np.random.SeedSequence([seed, *numbers]).generate_state(2, np.uint32)
+    state = np.random.SeedSequence(seed, spawn_key=numbers).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
@@ -223,7 +223,12 @@ def _placed(samples: Samples, row: int, preprocess: Preprocess) -> tuple[Tensor,
         return preprocess.place(found.pixels), preprocess.place_target(target, height, width)
     if isinstance(found, Picture):
         raise DataError("this network was made for vectors, and the data are images")
-    return torch.from_numpy(found), target
+    return _tensor(found), target
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """An array as a tensor; copied where it can't be written, which torch wants to be able to."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _place_block(block: Tensor, preprocess: Preprocess) -> Tensor:

@@ -103,7 +103,7 @@ def evaluate(
             watch.say("note: the data have changed since the model was trained")
     else:
         dataset = open_dataset(Data(source=str(source), dir=recipe.data.dir, target=recipe.data.target))
-        name = split or "+".join(dataset.splits)
+        name = split or "all"
         samples = _split(dataset, split) if split is not None else Joined(tuple(dataset.splits.values()))
         samples = _with_labels(samples, dataset.schema, predictor.schema)
     with watch.work(f"reading {name}") as bar:

@@ -10,7 +10,7 @@ import msgspec
 from visus.data.augment import Augment
 from visus.data.dataset import Data
 from visus.data.preprocess import Side
-from visus.models import Network
+from visus.models import CATALOG, Network
 from visus.spec import Spec, assign, decode, merge, parse_assignment, tree
 from visus.tasks import AnyTask
 from visus.training import AdamW, OneCycle, Optimizer, Schedule
@@ -105,7 +105,13 @@ def compose(base: dict[str, Any], assignments: Iterable[str] = (), where: str = 
     """A recipe from a tree and `a.b=c` assignments, the later over the earlier and all over the defaults."""
     base = merge(tree(Recipe()), base)
     for text in assignments:
-        base = assign(base, *parse_assignment(text))
+        path, value = parse_assignment(text)
+        if path == ("model", "name") and value != base["model"].get("name"):
+            base = {**base, "model": {}}  # another network's settings don't fit this one
+        base = assign(base, path, value)
+    name = base["model"].get("name") if isinstance(base["model"], dict) else None
+    if name in CATALOG:
+        base = merge({"model": {"spec": tree(CATALOG[name].spec)}}, base)
     return decode(base, Recipe, where)
 
 

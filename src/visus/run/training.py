@@ -180,9 +180,6 @@ class _Training:
                 self._train(state, events, asked)
             except NotFinite as problem:
                 raise self._named(problem) from None
-            except KeyboardInterrupt:
-                self._save(state)
-                self._stop(state)
             except (torch.OutOfMemoryError, MemoryError) as problem:
                 raise self._out_of_memory(problem) from None
             except RuntimeError as problem:
@@ -419,13 +416,20 @@ def _line(row: dict[str, float], epochs: int, goal: str) -> str:
 
 @contextmanager
 def _terminated() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, so that the step under way is finished and saved."""
+    """An event that SIGTERM or Ctrl-C sets: the step under way is finished and saved. Ctrl-C again stops at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+
+    def ask(number: int, _: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,301 @@
+"""What every network holds to: one suite for the catalog and for the tiny ones. A new network adds a row."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from visus.errors import ModelError, NotFound
+from visus.explanation import summarize
+from visus.models import CATALOG, FAMILIES, TINY, Network, build_classifier, find, list_models
+from visus.models.lenet import LeNet5
+from visus.models.mlp import MLP
+from visus.models.resnet import Bottleneck, LargeStem, ResNet, SmallStem, SqueezeExcite
+from visus.nn import Gate, load_state
+from visus.spec import decode, dumps
+
+# Trainable parameters and multiply-adds (convolution, linear, matrix product; no bias, normalisation, activation), with
+# the input and the number of classes that they hold for. From torchvision 0.29 and timm 1.0 built and counted by torch's
+# FlopCounterMode, and, for LeNet-5 and the CIFAR networks, by hand from the papers:
+# LeNet-5 156 + 12 + 1,516 + 32 + 48,120 + 10,164 = 60,000; its common form 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706.
+PUBLISHED = {
+    "lenet5": ((1, 32, 32), 10, 60_000, 325_680),
+    "lenet5_full": ((1, 32, 32), 10, 61_706, 416_520),
+    "resnet20": ((3, 32, 32), 10, 269_722, 40_551_040),
+    "resnet32": ((3, 32, 32), 10, 464_154, 68_862_592),
+    "resnet44": ((3, 32, 32), 10, 658_586, 97_174_144),
+    "resnet56": ((3, 32, 32), 10, 853_018, 125_485_696),
+    "resnet110": ((3, 32, 32), 10, 1_727_962, 252_887_680),
+    "resnet18": ((3, 224, 224), 1000, 11_689_512, 1_814_073_344),
+    "resnet34": ((3, 224, 224), 1000, 21_797_672, 3_663_761_408),
+    "resnet50": ((3, 224, 224), 1000, 25_557_032, 4_089_184_256),
+    "resnet101": ((3, 224, 224), 1000, 44_549_160, 7_801_405_440),
+    "resnet152": ((3, 224, 224), 1000, 60_192_808, 11_513_626_624),
+    "wide_resnet50_2": ((3, 224, 224), 1000, 68_883_240, 11_398_021_120),
+    "wide_resnet101_2": ((3, 224, 224), 1000, 126_886_696, 22_753_050_624),
+    "resnext50_32x4d": ((3, 224, 224), 1000, 25_028_904, 4_230_479_872),
+    "resnext101_32x8d": ((3, 224, 224), 1000, 88_791_336, 16_414_015_488),
+    "resnext101_64x4d": ((3, 224, 224), 1000, 83_455_272, 15_460_270_080),
+    "seresnet50": ((3, 224, 224), 1000, 28_088_024, 4_091_699_200),
+    "seresnet101": ((3, 224, 224), 1000, 49_326_872, 7_806_148_608),
+    "seresnet152": ((3, 224, 224), 1000, 66_821_848, 11_520_204_800),
+    "seresnext50_32x4d": ((3, 224, 224), 1000, 27_559_896, 4_232_994_816),
+}
+# What torchvision and timm store besides: running mean and variance, and a count for each batch normalisation.
+BUFFERS = {"resnet18": 9_600, "resnet50": 53_120, "resnext50_32x4d": 68_224, "seresnet50": 53_120}
+NORMS = {"resnet18": 20, "resnet50": 53, "resnext50_32x4d": 53, "seresnet50": 53}
+
+# The shape of one input that a tiny network is tried with, and another size.
+SIZES = {"mlp": ((3, 12, 10), (7,)), "lenet5": ((1, 32, 32), (3, 20, 27))}
+IMAGES = ((3, 32, 32), (1, 40, 23))
+LEAST = {"lenet5": (16, 16)}  # the paper's kernels, without padding, leave one pixel for C5
+
+tiny = pytest.mark.parametrize("family", sorted(TINY))
+
+
+def shapes(family: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return SIZES.get(family, IMAGES)
+
+
+def built(family: str, classes: int = 5, seed: int = 0, shape: tuple[int, ...] | None = None) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_classifier(TINY[family], shape or shapes(family)[0], classes)
+
+
+def inputs(family: str, count: int = 4) -> torch.Tensor:
+    return torch.randn(count, *shapes(family)[0], generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_published_counts(name):
+    shape, classes, parameters, multiply_adds = PUBLISHED[name]
+    card = CATALOG[name]
+    found = summarize(card.spec, shape, classes)
+    assert (found.parameters, found.multiply_adds) == (parameters, multiply_adds)
+    assert card.input == shape
+    assert card.figures is not None
+    assert (card.figures.parameters, card.figures.multiply_adds) == (parameters, multiply_adds)
+    assert card.figures.classes == classes
+    assert sum(row.parameters for row in found.rows) == parameters
+    if name in BUFFERS:  # the library's count is of the statistics and not of the batch counters
+        assert found.buffers == BUFFERS[name]
+        with torch.device("meta"):
+            model = build_classifier(card.spec, shape, classes)
+        assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == NORMS[name]
+
+
+def test_every_card_with_figures_is_held_to_a_published_count():
+    assert {name for name, card in CATALOG.items() if card.figures is not None} == set(PUBLISHED)
+
+
+def test_every_family_has_a_card_a_paper_and_a_tiny_network():
+    assert set(FAMILIES) == set(TINY) == {card.family for card in CATALOG.values()}
+
+
+@tiny
+def test_a_tiny_network_is_tiny(family):
+    shape = shapes(family)[0]
+    assert summarize(TINY[family], shape, 5).parameters < 100_000
+    assert summarize(TINY[family], shape, 5).multiply_adds > 0
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG))
+def test_catalog_shapes_on_the_meta_device(name):
+    card = CATALOG[name]
+    with torch.device("meta"):
+        model = build_classifier(card.spec, card.input, 7).eval()
+        maps = model.backbone.maps(torch.empty(2, *card.input))
+        assert model(torch.empty(2, *card.input)).shape == (2, 7)
+    assert tuple(each.shape[1] for each in maps) == model.backbone.channels
+    if isinstance(card.spec, ResNet):
+        for each, stride in zip(maps, model.backbone.strides, strict=True):
+            assert tuple(each.shape[2:]) == (card.input[1] // stride, card.input[2] // stride)
+
+
+@tiny
+@pytest.mark.parametrize("which", [0, 1])
+def test_output_and_map_shapes_at_two_sizes(family, which):
+    shape = shapes(family)[which]
+    model = built(family, shape=shape).eval()
+    x = torch.randn(2, *shape)
+    maps = model.backbone.maps(x)
+    assert model(x).shape == (2, 5)
+    assert torch.equal(model.backbone(x), maps[-1])
+    assert len(maps) == len(model.backbone.stages) == len(model.backbone.channels)
+    assert tuple(each.shape[1] for each in maps) == model.backbone.channels
+    assert len(model.backbone.strides) in (0, len(maps))
+
+
+@tiny
+def test_strides_are_true(family):
+    """In networks with padding a map has ⌈side/stride⌉ pixels a side; in LeNet, which has none, two pixels of a map
+    lie one stride apart: an input moved by the stride moves the map by one pixel."""
+    model = built(family).eval()
+    if isinstance(TINY[family], ResNet):
+        for side in (32, 45, 64, 7):
+            maps = model.backbone.maps(torch.randn(1, 3, side, side + 3))
+            for each, stride in zip(maps, model.backbone.strides, strict=True):
+                assert tuple(each.shape[2:]) == (-(-side // stride), -(-(side + 3) // stride))
+    elif family == "lenet5":
+        x = torch.zeros(1, 1, 32, 36)
+        x[..., 10:20, 8:20] = torch.randn(10, 12)
+        moving = built(family, shape=(1, 32, 36)).eval().backbone
+        for each, (stage, stride) in enumerate(zip(moving.stages[:2], moving.strides, strict=False)):
+            here, there = moving.maps(x)[each], moving.maps(x.roll(stride, 3))[each]
+            assert torch.allclose(here[..., :-1], there[..., 1:], atol=1e-6), stage
+    else:
+        assert model.backbone.strides == ()  # vectors
+
+
+@tiny
+def test_every_parameter_gets_a_gradient(family):
+    model = built(family).train()
+    scores = model(inputs(family, 8))
+    nn.functional.cross_entropy(scores, torch.arange(8) % 5).backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert missing == []
+
+
+@tiny
+def test_saved_is_loaded(family):
+    one, other = built(family, seed=0), built(family, seed=1)
+    one(inputs(family))  # so that statistics aren't those of the start
+    one.eval(), other.eval()
+    x = inputs(family)
+    assert not torch.equal(one(x), other(x))
+    load_state(other, safetensors.torch.load(safetensors.torch.save(one.state_dict())), "memory")
+    assert torch.equal(one(x), other(x))
+
+
+@tiny
+def test_a_spec_survives_toml_and_builds_the_same_network(family):
+    spec = decode(tomllib.loads(dumps(TINY[family])), type(TINY[family]))
+    assert spec == TINY[family]
+    torch.manual_seed(0)
+    again = build_classifier(spec, shapes(family)[0], 5).eval()
+    assert torch.equal(again(inputs(family)), built(family).eval()(inputs(family)))
+
+
+@tiny
+def test_a_sample_does_not_depend_on_its_batch_mates(family):
+    model, x = built(family), inputs(family, 6)
+    model(x)
+    model.eval()
+    with torch.inference_mode():
+        together = model(x)
+        alone = torch.cat([model(each[None]) for each in x])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@tiny
+def test_evaluating_changes_nothing(family):
+    model = built(family).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    x = inputs(family)
+    first, second = model(x), model(x)
+    assert torch.equal(first, second)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@tiny
+def test_export(family):
+    model, x = built(family).eval(), inputs(family, 3)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
+    for each in (x, inputs(family, 5)):
+        assert torch.allclose(program.module()(each), model(each), atol=1e-5)
+
+
+@tiny
+@pytest.mark.parametrize("classes", [1, 2, 1001])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_number_of_classes_and_channels(family, classes, channels):
+    shape = (channels, *shapes(family)[0][1:])
+    with torch.device("meta"):
+        model = build_classifier(TINY[family], shape, classes).eval()
+        assert model(torch.empty(2, *shape)).shape == (2, classes)
+
+
+@tiny
+def test_no_classes_are_refused(family):
+    with pytest.raises(ModelError, match="0 outputs"):
+        build_classifier(TINY[family], shapes(family)[0], 0)
+
+
+@tiny
+def test_the_least_image_works_and_one_smaller_is_refused_with_the_least_size(family):
+    if family == "mlp":
+        with torch.device("meta"):
+            assert build_classifier(TINY[family], (1, 1, 1), 3)(torch.empty(2, 1, 1, 1)).shape == (2, 3)
+        return
+    height, width = LEAST.get(family, (1, 1))
+    model = build_classifier(TINY[family], (1, height, width), 3).eval()
+    assert model(torch.randn(2, 1, height, width)).shape == (2, 3)
+    if (height, width) != (1, 1):
+        for shape in ((1, height - 1, 64), (1, 64, width - 1)):
+            with pytest.raises(ModelError, match=f"{shape[1]}×{shape[2]}") as raised:
+                build_classifier(TINY[family], shape, 3)
+            assert f"{height}×{width}" in raised.value.remedy
+
+
+@pytest.mark.parametrize("family", sorted(set(TINY) - {"mlp"}))
+def test_networks_of_images_refuse_vectors(family):
+    with pytest.raises(ModelError):
+        build_classifier(TINY[family], (12,), 3)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MLP(hidden=()),
+        ResNet(depths=(1, 1), widths=(4,)),
+        ResNet(depths=(), widths=()),
+        ResNet(depths=(1,), widths=(4,), block=Bottleneck(groups=3)),
+        ResNet(depths=(1,), widths=(4,), block=Bottleneck(width=0.1)),
+        ResNet(depths=(1,), widths=(4,), gate=SqueezeExcite(reduction=16)),
+        ResNet(depths=(1, 1), widths=(8, 4), shortcut="pad"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_network_are_refused(spec):
+    with pytest.raises(ModelError):
+        build_classifier(spec, (3, 32, 32), 3)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(LeNet5(activation=name) for name in ("scaled-tanh", "tanh", "relu")),
+        *(MLP(activation=name, dropout=0.5) for name in ("relu", "tanh", "logistic")),
+        ResNet(depths=(1,), widths=(4,), stem=LargeStem(channels=6), shortcut="pad"),
+        ResNet(depths=(1, 1), widths=(4, 4), stem=SmallStem(channels=6), gate=SqueezeExcite(reduction=2)),
+    ],
+    ids=str,
+)
+def test_other_settings_build_and_learn(spec: Network):
+    torch.manual_seed(0)
+    model = build_classifier(spec, (3, 32, 32), 4)
+    model(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_squeeze_excite_adds_one_gate_a_block():
+    with torch.device("meta"):
+        model = build_classifier(CATALOG["seresnet50"].spec, (3, 224, 224), 1000)
+    assert sum(isinstance(module, Gate) for module in model.modules()) == 3 + 4 + 6 + 3
+
+
+def test_names_are_found_and_mistyped_ones_answered_with_the_nearest():
+    assert find("resnet50") is CATALOG["resnet50"]
+    assert list_models("resnext*") == ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
+    with pytest.raises(NotFound, match="resnet50"):
+        find("resnet-50")
+
+
+def test_names_and_cards_are_read_without_torch():
+    code = "import sys, visus.models; visus.models.list_models(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

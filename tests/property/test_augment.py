@@ -1,0 +1,239 @@
+"""Augmentation: labels, boxes and masks go where the pixels go."""
+
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from visus.data.augment import LEAST_SEEN, Augment
+from visus.data.types import VOID, Batch, Boxes, Targets
+from visus.errors import SpecError
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def one(pixels_HW: np.ndarray, **target) -> Batch:
+    return Batch(torch.from_numpy(pixels_HW)[None, None], Targets(**target), torch.zeros(1, dtype=torch.int64))
+
+
+@st.composite
+def drawn(draw, least: int = 12):
+    """H×W with one bright rectangle of at least 6 pixels a side, and its box."""
+    height, width = draw(st.integers(least, 64)), draw(st.integers(least, 64))
+    top, left = draw(st.integers(0, height - 6)), draw(st.integers(0, width - 6))
+    bottom, right = draw(st.integers(top + 6, height)), draw(st.integers(left + 6, width))
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[top:bottom, left:right] = 255
+    return pixels, Boxes(np.array([[left, top, right, bottom]], np.float32), np.array([4]))
+
+
+def extent(bright_HW: np.ndarray) -> np.ndarray:
+    """The box of what is bright."""
+    rows, columns = np.nonzero(bright_HW)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+
+
+moves = st.builds(Augment, flip=st.booleans(), shift=st.floats(0, 0.5))
+turns = st.builds(
+    Augment, flip=st.booleans(), shift=st.floats(0, 0.3), zoom=st.floats(0, 1), rotate=st.floats(0, 180)
+).filter(lambda augment: augment.zoom or augment.rotate)
+
+
+@given(drawn(), moves, st.integers(0, 999))
+def test_flips_and_shifts_move_boxes_exactly(image, augment, seed):
+    pixels, boxes = image
+    moved = augment.geometry(one(pixels, boxes=(boxes,)), seeded(seed), 0)
+    found = moved.inputs[0, 0].numpy()
+    assert moved.inputs.dtype == torch.uint8
+    assert set(np.unique(found)) <= {0, 255}
+    if len(moved.target.boxes[0]) == 0:
+        assert (found > 0).sum() < LEAST_SEEN * (pixels > 0).sum()
+    else:
+        assert np.array_equal(moved.target.boxes[0].xyxy[0], extent(found))
+        assert moved.target.boxes[0].labels.tolist() == [4]
+
+
+@given(drawn(), turns, st.integers(0, 999))
+def test_a_turned_or_enlarged_object_stays_in_its_box(image, augment, seed):
+    pixels, boxes = image
+    moved = augment.geometry(one(pixels, boxes=(boxes,)), seeded(seed), 0)
+    bright = moved.inputs[0, 0].numpy() > 127
+    assume(bright.any() and len(moved.target.boxes[0]))
+    found, box = extent(bright), moved.target.boxes[0].xyxy[0]
+    assert (found[:2] >= box[:2] - 1).all()
+    assert (found[2:] <= box[2:] + 1).all()
+
+
+@given(st.floats(0, 0.5), st.floats(0.01, 1), st.booleans(), st.integers(0, 999))
+def test_an_enlarged_rectangle_fills_its_box(shift, zoom, flip, seed):
+    pixels = np.zeros((48, 40), np.uint8)
+    pixels[18:30, 12:28] = 255
+    boxes = Boxes(np.array([[12, 18, 28, 30]], np.float32), np.array([0]))
+    augment = Augment(shift=shift, zoom=zoom, flip=flip)
+    moved = augment.geometry(one(pixels, boxes=(boxes,)), seeded(seed), 0)
+    bright = moved.inputs[0, 0].numpy() > 127
+    assume(bright.any() and len(moved.target.boxes[0]))
+    assert np.abs(extent(bright) - moved.target.boxes[0].xyxy[0]).max() <= 1.5
+
+
+def test_a_quarter_turn_moves_corners_as_a_rotation_about_the_middle():
+    # y points down, so that a turn of +90° takes the right to the bottom: (x, y) → (cx − (y − cy), cy + (x − cx))
+    box = Boxes(np.array([[24, 14, 30, 18]], np.float32), np.array([0]))
+    pixels = np.zeros((32, 32), np.uint8)
+    pixels[14:18, 24:30] = 255
+    augment = Augment(rotate=90)
+    seed = next(seed for seed in count() if (_last_draw(seed) * 2 - 1) > 0.98)
+    angle = np.radians(90 * (_last_draw(seed) * 2 - 1))
+    moved = augment.geometry(one(pixels, boxes=(box,)), seeded(seed), 0)
+    x, y = np.array([24, 30, 30, 24]) - 16, np.array([14, 14, 18, 18]) - 16
+    turned_x, turned_y = np.cos(angle) * x - np.sin(angle) * y + 16, np.sin(angle) * x + np.cos(angle) * y + 16
+    wanted = [turned_x.min(), turned_y.min(), turned_x.max(), turned_y.max()]
+    assert moved.target.boxes[0].xyxy[0] == pytest.approx(wanted, abs=1e-3)
+    assert np.abs(extent(moved.inputs[0, 0].numpy() > 127) - wanted).max() <= 1.5
+
+
+def _last_draw(seed: int) -> float:
+    """The number that `geometry` draws for the angle of a single image: the fifth."""
+    return torch.rand(1 + 2 + 1 + 1, generator=seeded(seed))[4].item()
+
+
+@given(drawn(), st.one_of(moves, turns), st.integers(0, 999))
+def test_masks_follow_the_pixels(image, augment, seed):
+    pixels, _ = image
+    mask = torch.from_numpy((pixels > 0).astype(np.uint8) * 5)[None]
+    moved = augment.geometry(one(pixels, mask=mask), seeded(seed), 255)
+    found = moved.target.mask[0].numpy()
+    assert found.dtype == np.uint8
+    assert set(np.unique(found)) <= {0, 5, VOID}
+    known = found != VOID
+    agree = ((moved.inputs[0, 0].numpy() > 127) == (found == 5))[known]
+    exact = not (augment.zoom or augment.rotate)
+    assert agree.all() if exact else agree.sum() >= known.sum() - 4 * sum(found.shape)  # borders may differ
+
+
+@given(st.one_of(moves, turns), st.integers(0, 255), st.integers(0, 999))
+def test_what_comes_from_outside_is_filled(augment, fill, seed):
+    pixels = np.full((20, 26), fill, np.uint8)
+    moved = augment.geometry(one(pixels), seeded(seed), fill)
+    assert (moved.inputs - fill).abs().max() <= 1e-3 if moved.inputs.is_floating_point() else (moved.inputs == fill).all()
+    black = augment.geometry(one(np.zeros((20, 26), np.uint8)), seeded(seed), 255).inputs[0, 0]
+    void = augment.geometry(
+        one(pixels, mask=torch.zeros(1, 20, 26, dtype=torch.uint8)), seeded(seed), 0
+    ).target.mask[0]  # fmt: skip
+    assert ((black > 127) == (void == VOID)).float().mean() > 0.9
+
+
+@given(st.builds(Augment, flip=st.booleans(), shift=st.floats(0, 0.5), zoom=st.floats(0, 1), rotate=st.floats(0, 90),
+                 brightness=st.floats(0, 1), contrast=st.floats(0, 1), erase=st.floats(0, 1)),
+       st.integers(0, 999))  # fmt: skip
+def test_the_same_draws_give_the_same_images_and_the_batch_is_left_alone(augment, seed):
+    x_NCHW = torch.randint(256, (3, 3, 16, 12), dtype=torch.uint8, generator=seeded(1))
+    before = x_NCHW.clone()
+    batch = Batch(x_NCHW, Targets(label=torch.tensor([0, 1, 2])), torch.arange(3))
+
+    def run() -> torch.Tensor:
+        draws = seeded(seed)
+        return augment.colour(augment.geometry(batch, draws, 0).inputs, draws)
+
+    first = run()
+    assert torch.equal(first, run())
+    assert torch.equal(x_NCHW, before)
+    assert first.float().min() >= 0
+    assert first.float().max() <= 255.001
+
+
+def test_two_flips_are_none():
+    x_NCHW = torch.randint(256, (64, 1, 5, 7), dtype=torch.uint8)
+    batch = Batch(x_NCHW, Targets(), torch.arange(64))
+    augment = Augment(flip=True)
+    once = augment.geometry(batch, seeded(3), 0)
+    assert torch.equal(augment.geometry(once, seeded(3), 0).inputs, x_NCHW)
+    flipped = (once.inputs == x_NCHW.flip(3)).flatten(1).all(1)
+    kept = (once.inputs == x_NCHW).flatten(1).all(1)
+    assert (flipped | kept).all()
+    assert 16 < flipped.sum() < 48  # half of 64, by more than four standard deviations
+
+
+def test_shifts_reach_as_far_as_said_both_ways_and_no_further():
+    x_NCHW = torch.zeros(400, 1, 20, 10, dtype=torch.uint8)
+    x_NCHW[:, :, 10, 5] = 255
+    moved = Augment(shift=0.2).geometry(Batch(x_NCHW, Targets(), torch.arange(400)), seeded(0), 0)
+    where = moved.inputs[:, 0].nonzero()
+    assert (where[:, 1] - 10).unique().tolist() == [-4, -3, -2, -1, 0, 1, 2, 3, 4]  # 0.2 of 20
+    assert (where[:, 2] - 5).unique().tolist() == [-2, -1, 0, 1, 2]  # 0.2 of 10
+
+
+def test_an_idle_augment_changes_nothing():
+    assert Augment().idle()
+    x_NCHW = torch.randint(256, (2, 3, 6, 6), dtype=torch.uint8)
+    batch = Batch(x_NCHW, Targets(label=torch.tensor([0, 1])), torch.arange(2))
+    draws = seeded(0)
+    assert Augment().geometry(batch, draws, 0) is batch
+    assert torch.equal(Augment().colour(x_NCHW, draws), x_NCHW)
+    assert Augment().mix(batch, 2, draws) is batch
+
+
+@pytest.mark.parametrize(
+    "augment", [Augment(flip=True), Augment(shift=0.1), Augment(zoom=0.1), Augment(erase=0.1), Augment(mixup=0.2)]
+)
+def test_an_augment_that_does_something_is_not_idle(augment):
+    assert not augment.idle()
+
+
+def test_contrast_keeps_the_mean_and_brightness_the_differences():
+    x_NCHW = torch.full((8, 1, 4, 4), 100.0)
+    x_NCHW[..., :2] = 140.0
+    contrast = Augment(contrast=0.5).colour(x_NCHW, seeded(0))
+    assert torch.allclose(contrast.mean((1, 2, 3)), torch.full((8,), 120.0))
+    spread = (contrast.amax((1, 2, 3)) - contrast.amin((1, 2, 3))) / 40
+    assert ((spread >= 0.5) & (spread <= 1.5)).all()
+    assert spread.std() > 0
+    bright = Augment(brightness=0.2).colour(x_NCHW, seeded(0))
+    assert torch.allclose(bright.amax((1, 2, 3)) - bright.amin((1, 2, 3)), torch.full((8,), 40.0), atol=1e-4)
+    assert ((bright - x_NCHW).abs() <= 0.2 * 255 + 1e-3).all()
+
+
+def test_erasing_touches_one_rectangle_of_the_said_share_of_the_chosen_images():
+    x_NCHW = torch.full((200, 3, 40, 40), -1.0)
+    erased = Augment(erase=0.5).colour(x_NCHW, seeded(0)) != -1
+    touched = erased.flatten(1).any(1)
+    assert 65 < touched.sum() < 135  # 100 by five standard deviations
+    for hit_CHW in erased[touched]:
+        assert (hit_CHW == hit_CHW[0]).all()
+        left, top, right, bottom = extent(hit_CHW[0].numpy())
+        assert hit_CHW[0, top:bottom, left:right].all()
+        assert hit_CHW[0].float().mean() <= 0.2 + 2 / 40  # the area, and what rounding to pixels adds
+
+
+@given(st.sampled_from([Augment(mixup=0.4), Augment(cutmix=1.0), Augment(mixup=0.4, cutmix=1.0)]), st.integers(0, 999))
+def test_mixed_labels_are_the_shares_of_the_pixels(augment, seed):
+    # image i is of class i and one flat value 50·i, so that its share of each mixed image can be read off
+    x_NCHW = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 12, 10) * 50
+    batch = Batch(x_NCHW.contiguous(), Targets(label=torch.arange(5)), torch.arange(5))
+    mixed = augment.mix(batch, 7, seeded(seed))
+    label_NK = mixed.target.label
+    assert label_NK.shape == (5, 7)
+    assert torch.allclose(label_NK.sum(1), torch.ones(5))
+    assert (label_NK[:, 5:] == 0).all()
+    wanted = (label_NK * torch.arange(7.0) * 50).sum(1)
+    assert torch.allclose(mixed.inputs.mean((1, 2, 3)), wanted, atol=1e-2)
+    assert torch.equal(mixed.rows, batch.rows)
+
+
+def test_cutmix_leaves_each_pixel_to_one_of_the_two_images():
+    x_NCHW = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 16, 16).contiguous()
+    batch = Batch(x_NCHW, Targets(label=torch.arange(4)), torch.arange(4))
+    mixed = Augment(cutmix=1.0).mix(batch, 4, seeded(5))
+    assert set(mixed.inputs.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
+    assert (mixed.inputs != x_NCHW).any()
+
+
+def test_mixing_without_classes_is_refused():
+    batch = Batch(torch.zeros(2, 1, 4, 4), Targets(values=torch.zeros(2, 1)), torch.arange(2))
+    with pytest.raises(SpecError, match="mixup"):
+        Augment(mixup=0.2).mix(batch, 2, seeded(0))
