@@ -13,7 +13,6 @@ SHELL := /bin/bash
 # programs are started as modules: a script's first line can't name a folder with spaces everywhere
 VENV := .venv/bin/python
 DEMO := runs/demo
-PINNED = grep -E '^$(1)==' constraints.txt
 WORKERS := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 # A venv knows the folder that it was made in; one that was moved, or whose Python is gone, is made anew.
@@ -73,7 +72,7 @@ clean:  ## Remove .venv and whatever was built; runs/ stays
 	  $(PYTHON) -m venv --clear .venv; printf '%s' "$(CURDIR)" > .venv/.place; touch .venv/.made; fi
 	@touch .venv/.installing
 	@echo "Installing what constraints.txt pins; the first time takes some minutes …"
-	$(VENV) -m pip install --disable-pip-version-check "$$($(call PINNED,torch))"
+	$(VENV) -m pip install --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
 	$(VENV) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.$(EXTRAS)'
 	@rm .venv/.installing
 	@touch .venv/.installed-run $@

@@ -67,7 +67,10 @@ def _split(text: str) -> list[str]:
     for index, mark in enumerate(marks):
         end = marks[index + 1].start() if index + 1 < len(marks) else len(text)
         names = ", ".join(f"**{_escaped(each)}**" for each in mark[1].split(", "))
-        found.append(f"| {names}: {_escaped(text[mark.end() : end].strip())}")
+        said, raises, rest = text[mark.end() : end].strip().partition(" Raises ")
+        found.append(f"| {names}: {_escaped(said)}")
+        if raises:
+            found += ["", _escaped(f"Raises {rest}"), ""]
     return found
 
 

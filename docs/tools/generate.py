@@ -76,7 +76,7 @@ def networks() -> str:
             "|---|---|--:|--:|--:|--:|--:|",
             *[_network(name, card) for name, card in cards.items()],
             "",
-            *[f"`{name}`: {_md(card.about)}.\n" for name, card in cards.items() if card.about],
+            *_abouts(cards),
         ]
         sources = {f"{each.data}: {each.source}" for card in cards.values() if (each := card.published)}
         parts += [f"Errors on {_md('; '.join(sorted(sources)))}.\n"] if sources else []
@@ -124,6 +124,14 @@ def write(folder: Path) -> None:
         path, text = folder / name, page()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+
+
+def _abouts(cards: dict[str, Card]) -> Iterator[str]:
+    """What is said of the cards, once for all those of which the same is said."""
+    said: dict[str, list[str]] = {}
+    for name, card in cards.items():
+        said.setdefault(card.about, []).append(f"`{name}`")
+    return (f"{', '.join(names)}: {_md(about)}.\n" for about, names in said.items() if about)
 
 
 def _network(name: str, card: Card) -> str:

@@ -120,7 +120,9 @@ def test_masks_follow_the_pixels(image, augment, seed):
 def test_what_comes_from_outside_is_filled(augment, fill, seed):
     pixels = np.full((20, 26), fill, np.uint8)
     moved = augment.geometry(one(pixels), seeded(seed), fill)
-    assert (moved.inputs - fill).abs().max() <= 1e-3 if moved.inputs.is_floating_point() else (moved.inputs == fill).all()
+    assert (
+        (moved.inputs - fill).abs().max() <= 1e-3 if moved.inputs.is_floating_point() else (moved.inputs == fill).all()
+    )
     black = augment.geometry(one(np.zeros((20, 26), np.uint8)), seeded(seed), 255).inputs[0, 0]
     void = augment.geometry(
         one(pixels, mask=torch.zeros(1, 20, 26, dtype=torch.uint8)), seeded(seed), 0

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ class Data(Spec, frozen=True):
     """Which samples, and how they are divided.
 
     source: a name (see `visus data list`) or a path, whose layout is recognised.
+    targets: what a table's whole numbers are: "classes" or "values"; None: chosen by the column's name and contents.
     dir: where named sets are looked for first. target: a table's target column, or columns; None: chosen by its name.
     count: how many samples `scenes` draws for training.
     val, test: the shares set apart, class by class, where the source doesn't bring that split.
@@ -35,6 +36,7 @@ class Data(Spec, frozen=True):
     source: str = "digits"
     dir: str | None = None
     target: tuple[str, ...] | None = None
+    targets: Literal["classes", "values"] | None = None
     count: Annotated[int, msgspec.Meta(ge=1)] | None = None
     val: Share = 0.1
     test: Share = 0.2

@@ -125,6 +125,27 @@ def _digits(data: Data) -> Dataset:
     )
 
 
+def _diabetes(data: Data) -> Dataset:
+    import numpy as np
+    from sklearn.datasets import load_diabetes
+
+    from visus.data.dataset import Dataset
+    from visus.data.samples import ArraySamples
+    from visus.data.types import Schema, Target
+
+    found = load_diabetes(scaled=False)
+    values = found.data.astype(np.float32)
+    return Dataset(
+        name="diabetes",
+        schema=Schema(
+            inputs="vector", shape=(10,), targets=("values",), values=("progression",),
+            features=tuple(found.feature_names),
+        ),
+        splits={"train": ArraySamples("diabetes", values, [Target(values=(each,)) for each in found.target.tolist()])},
+        source=NAMED["diabetes"].source_and_licence,
+    )  # fmt: skip
+
+
 def _scenes(data: Data) -> Dataset:
     from visus.data import scenes
 
@@ -222,6 +243,14 @@ NAMED: dict[str, Named] = {
         source_and_licence="E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test part), "
         "UCI Machine Learning Repository, 1998, CC BY 4.0; by way of scikit-learn",
         load=_digits,
+    ),
+    "diabetes": Named(
+        title="Diabetes",
+        description="442 patients, ten measurements each: the progression of the disease a year later, a number; "
+        "comes with scikit-learn",
+        source_and_licence="B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, Least Angle Regression, Annals of "
+        "Statistics 32(2), 2004; by way of scikit-learn",
+        load=_diabetes,
     ),
     "scenes": Named(
         title="Scenes",

@@ -9,7 +9,6 @@ from torch import Tensor
 from torchmetrics.classification import (
     MulticlassCalibrationError,
     MulticlassConfusionMatrix,
-    MultilabelAveragePrecision,
     MultilabelStatScores,
 )
 
@@ -66,15 +65,15 @@ class LabelMeter:
         return {"precision": precision, "recall": recall, "f1": f1, "count": true.long()}
 
     def scores(self) -> dict[str, Score]:
-        """accuracy, balanced_accuracy (mean recall of the classes that occur), f1 (macro), top5_accuracy, loss
-        (cross-entropy in nats), calibration_error (expected, 15 bins).
+        """accuracy, balanced_accuracy (mean recall of the classes that occur), f1 (mean of the classes that occur or are
+        predicted), top5_accuracy, loss (cross-entropy in nats), calibration_error (expected, 15 bins).
         """
         matrix, each = self.confusion, self.per_class()
-        seen = each["count"] > 0
+        seen, said = each["count"] > 0, matrix.sum(0) > 0
         found = {
             "accuracy": wilson(int(matrix.diagonal().sum()), self._n),
             "balanced_accuracy": Score(value=each["recall"][seen].mean().item(), n=self._n, share=True),
-            "f1": Score(value=each["f1"][seen].mean().item(), n=self._n),
+            "f1": Score(value=each["f1"][seen | said].mean().item(), n=self._n),
         }
         if self.classes > 5:
             found["top5_accuracy"] = wilson(self._top5, self._n)
@@ -90,13 +89,13 @@ class TagMeter:
     def __init__(self, classes: int, threshold: float) -> None:
         self.classes, self.threshold = classes, threshold
         self._counts = MultilabelStatScores(classes, threshold=threshold, average=None, validate_args=False)
-        self._precision = MultilabelAveragePrecision(classes, average=None, thresholds=200, validate_args=False)
+        self._pairs: list[tuple[Tensor, Tensor]] = []  # average precision needs the order of all
         self._exact, self._n, self._loss = 0, 0, 0.0
 
     def update(self, probabilities_NK: Tensor, labels_NK: Tensor) -> None:
         """Take in a batch: a probability for each label by itself, and 0 or 1."""
         self._counts.update(probabilities_NK, labels_NK.int())
-        self._precision.update(probabilities_NK, labels_NK.int())
+        self._pairs.append((probabilities_NK, labels_NK))
         self._exact += int(((probabilities_NK > self.threshold) == labels_NK.bool()).all(1).sum())
         clipped = probabilities_NK.double().clamp(1e-12, 1 - 1e-12)
         self._loss += torch.nn.functional.binary_cross_entropy(clipped, labels_NK.double(), reduction="sum").item()
@@ -110,14 +109,23 @@ class TagMeter:
                 "count": true.long()}  # fmt: skip
 
     def scores(self) -> dict[str, Score]:
-        """f1 (macro), f1_micro, mean_average_precision, exact_match, loss (binary cross-entropy a label, nats)."""
+        """f1 (macro), f1_micro, mean_average_precision (of the labels that occur), exact_match, loss (binary
+        cross-entropy a label, nats).
+        """
         each, counts = self.per_class(), self._counts.compute().double().sum(0)
         hits, wrong, _, _, true = counts.tolist()
-        average = self._precision.compute()
         return {
             "f1": Score(value=each["f1"].mean().item(), n=self._n),
             "f1_micro": Score(value=2 * hits / max(hits + wrong + true, 1), n=self._n),
-            "mean_average_precision": Score(value=average.nanmean().item(), n=self._n),
+            "mean_average_precision": Score(value=self._average_precision(), n=self._n),
             "exact_match": wilson(self._exact, self._n),
             "loss": Score(value=self._loss / (self._n * self.classes), n=self._n, higher=False),
         }
+
+    def _average_precision(self) -> float:
+        from sklearn.metrics import average_precision_score
+
+        probabilities_NK, labels_NK = (torch.cat(each).numpy() for each in zip(*self._pairs, strict=True))
+        columns = zip(labels_NK.T, probabilities_NK.T, strict=True)
+        found = [float(average_precision_score(true, given)) for true, given in columns if true.any()]
+        return sum(found) / max(len(found), 1)

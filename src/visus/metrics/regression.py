@@ -36,7 +36,10 @@ class ValueMeter:
 
         def r2(rows: np.ndarray) -> float:
             error, spread = predicted[rows] - true[rows], true[rows] - true[rows].mean(0)
-            return float((1 - (error**2).sum(0) / np.maximum((spread**2).sum(0), 1e-300)).mean())
+            lost, there = (error**2).sum(0), (spread**2).sum(0)
+            varies = there > 1e-26 * (true[rows] ** 2).sum(0)  # and not only by the rounding of its mean
+            # of a constant truth, as scikit-learn has it: 1 if it is met, else 0
+            return float((1 - np.divide(lost, there, out=(lost > 0).astype(float), where=varies)).mean())
 
         def rmse(rows: np.ndarray) -> float:
             return float(np.sqrt(((predicted[rows] - true[rows]) ** 2).mean()))

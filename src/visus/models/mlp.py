@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from visus.errors import ModelError
 from visus.spec import Variant
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class MLP(Variant, frozen=True, tag="mlp"):
 
         from visus.nn import Pyramid
 
+        if not self.hidden:
+            raise ModelError("a perceptron needs at least one hidden layer", "--set model.spec.hidden=[128]")
         act = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid}[self.activation]
         stages, width = [], prod(shape)
         for index, units in enumerate(self.hidden):

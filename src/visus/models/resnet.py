@@ -45,6 +45,8 @@ class Bottleneck(Variant, frozen=True, tag="bottleneck"):
         from visus.nn import conv_norm
 
         inner = round(width * self.width)
+        if inner < 1 or inner % self.groups:
+            raise ModelError(f"{inner} inner channels can't be divided into {self.groups} groups")
         return [
             conv_norm(c_in, inner),
             conv_norm(inner, inner, 3, stride, groups=self.groups),
@@ -61,6 +63,8 @@ class SqueezeExcite(Variant, frozen=True, tag="squeeze-excite"):
         """N×channels×H×W in and out."""
         from visus.nn import Gate
 
+        if channels < self.reduction:
+            raise ModelError(f"a gate can't reduce {channels} channels to a {self.reduction}th")
         return Gate(channels, channels // self.reduction)
 
 
@@ -114,8 +118,10 @@ class ResNet(Variant, frozen=True, tag="resnet"):
 
         if len(shape) != 3:
             raise ModelError(f"a residual network takes images, not vectors of {shape[0]}", "--model mlp takes vectors")
-        if len(self.depths) != len(self.widths):
-            raise ModelError(f"depths {self.depths} and widths {self.widths} name different numbers of stages")
+        if not self.depths or len(self.depths) != len(self.widths):
+            raise ModelError(
+                f"depths {self.depths} and widths {self.widths} name no stages, or different numbers of them"
+            )
         stages, strides, c_in = [self.stem.build(shape[0])], [self.stem.stride], self.stem.channels
         for index, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             out, first = width * self.block.expansion, 1 if index == 0 else 2
@@ -142,5 +148,7 @@ class ResNet(Variant, frozen=True, tag="resnet"):
         if (c_in, stride) == (c_out, 1):
             return nn.Identity()
         if self.shortcut == "pad":
+            if c_out < c_in:
+                raise ModelError(f"{c_in} channels can't be padded to {c_out}", "--set model.spec.shortcut=project")
             return PadShortcut(c_in, c_out, stride)
         return conv_norm(c_in, c_out, 1, stride, act=False)

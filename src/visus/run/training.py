@@ -90,9 +90,9 @@ def train_recipe(
 ) -> Run:
     """Train as a recipe says, in a new run folder. find_rate: set the learning rate to what a sweep suggests."""
     with setting(recipe.runtime, recipe.seed):
-        plan = _plan(recipe, watch)
-        with create(run, _folder_name(plan.dataset.name), root) as folder:
-            training = _Training(plan, folder, watch)
+        training = _Training(_plan(recipe, watch), watch)  # what can't be used is refused before anything is written
+        with create(run, _folder_name(training.plan.dataset.name), root) as folder:
+            training.enter(folder)
             if find_rate:
                 training.find_rate()
             folder.write_recipe(training.recipe)
@@ -115,25 +115,27 @@ def resume(path: Path, watch: Watch, *, epochs: int | None = None) -> Run:
         for problem in problems:
             watch.say(f"{problem}: going back to step {checkpoint.facts['step']}")
         with setting(recipe.runtime, recipe.seed):
-            plan = _plan(recipe, watch)
-            training = _Training(plan, folder, watch)
+            training = _Training(_plan(recipe, watch), watch)
             if checkpoint.facts["fingerprint"] != training.fingerprint:
                 raise RunError(
                     f"{path}: the data have changed since the run began: their fingerprint was "
                     f"{checkpoint.facts['fingerprint']} and is {training.fingerprint}",
                     "put them back, or train anew",
                 )
+            training.enter(folder)
             if epochs is not None:
-                folder.write_recipe(plan.recipe)
+                folder.write_recipe(training.recipe)
             return training.go(training.restore(checkpoint))
 
 
 class _Training:
-    """One process's work on one run folder."""
+    """One process's work on one run: first what is needed is built and read, then a folder is entered."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, watch: Watch) -> None:
+    folder: RunFolder
+
+    def __init__(self, plan: Plan, watch: Watch) -> None:
         recipe = plan.recipe
-        self.plan, self.recipe, self.folder, self.watch = plan, recipe, folder, watch
+        self.plan, self.recipe, self.watch = plan, recipe, watch
         self.device, self.precision = device_of(recipe.runtime.device), precision_of(recipe.runtime)
         self.fingerprint = plan.dataset.fingerprint()
         schema = plan.preprocess.seen(plan.schema)
@@ -146,21 +148,25 @@ class _Training:
             self.average = AveragedModel(self.model, multi_avg_fn=_averaging(recipe.budget.ema), use_buffers=True)
         self.learners: tuple[Learner, ...] = ready(plan.task.players(self.model), recipe.optim)
         self.loaders: dict[str, Loader] = {}
-        skipped: list[Skipped] = list(plan.dataset.skipped)
+        self.skipped: list[Skipped] = list(plan.dataset.skipped)
         for name, samples in plan.dataset.splits.items():
             with watch.work(f"reading {name}") as bar:
                 prepared = prepare(samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar)
-            skipped += prepared.skipped
+            self.skipped += prepared.skipped
             batch = min(recipe.budget.batch, len(prepared.rows))
             self.loaders[name] = Loader(
                 prepared, plan.preprocess, batch if name == "train" else max(batch, 256), self.device,
                 plan.augment, recipe.seed, len(plan.schema.labels), last,
             )  # fmt: skip
-        if count := folder.write_skipped(skipped):
-            self.say(f"{count} files left out, listed in {folder.path / 'bad_files.csv'}")
         self.turns = recipe.budget.accumulate * sum(learner.player.turns for learner in self.learners)
         self.steps_per_epoch = max(1, len(self.loaders["train"]) // max(1, self.turns))
         self.steps = self.steps_per_epoch * recipe.budget.epochs
+
+    def enter(self, folder: RunFolder) -> None:
+        """Write into this folder from now on."""
+        self.folder = folder
+        if count := folder.write_skipped(self.skipped):
+            self.say(f"{count} files left out, listed in {folder.path / 'bad_files.csv'}")
 
     @property
     def kept(self) -> nn.Module:

@@ -68,6 +68,9 @@ class Regress(Variant, frozen=True, tag="regress"):
 
     def fitted(self, schema: Schema, targets: Targets) -> Regress:
         if self.mean is not None and self.std is not None:
+            for name, given in (("mean", self.mean), ("std", self.std)):
+                if len(given) != len(schema.values):
+                    raise DataError(f"task.{name} has {len(given)} numbers for {len(schema.values)} values")
             return self
         assert targets.values is not None
         if not targets.values.isfinite().all():

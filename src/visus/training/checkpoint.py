@@ -45,10 +45,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     try:
         write_atomic(path, data)
     except OSError as problem:
-        raise CheckpointError(
-            f"{path}: {len(data):,} bytes can't be written: {(problem.strerror or str(problem)).lower()}",
-            "make room or choose another place with --run; earlier checkpoints are intact, and `visus resume` goes on",
-        ) from None
+        raise _unwritten(path, f"{len(data):,} bytes", problem) from None
 
 
 def read(path: Path) -> Checkpoint:
@@ -76,13 +73,19 @@ def read(path: Path) -> Checkpoint:
 
 
 def rotate(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write `last`; what was last becomes `previous`. At every moment one of the two is whole."""
+    """Write `last`; what was last becomes `previous`. At every moment a whole one is there for `newest`.
+
+    Raises CheckpointError as `write` does.
+    """
     last, new = folder / f"last{SUFFIX}", folder / f"new{SUFFIX}"
     write(new, checkpoint)
-    if last.exists():
-        last.replace(folder / f"previous{SUFFIX}")
-    new.replace(last)
-    sync_folder(folder)
+    try:
+        if last.exists():
+            last.replace(folder / f"previous{SUFFIX}")
+        new.replace(last)
+        sync_folder(folder)
+    except OSError as problem:
+        raise _unwritten(last, "it", problem) from None
 
 
 def newest(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
@@ -119,6 +122,13 @@ def set_random_state(states: Mapping[str, Tensor]) -> None:
     for index in range(torch.cuda.device_count()):
         if f"cuda{index}" in states:
             torch.cuda.set_rng_state(states[f"cuda{index}"], index)
+
+
+def _unwritten(path: Path, what: str, problem: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: {what} can't be written: {(problem.strerror or str(problem)).lower()}",
+        "make room or choose another place with --run; earlier checkpoints are intact, and `visus resume` goes on",
+    )
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:

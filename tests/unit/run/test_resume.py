@@ -85,7 +85,9 @@ def test_resume_is_bit_identical(whole: Path, tmp_path: Path, steps: int) -> Non
     assert same(tmp_path / "run", whole)
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
     assert len(rows) == EPOCHS
-    again = [{k: v for k, v in row.items() if k != "seconds"} for row in quick_run(tmp_path / "b", epochs=EPOCHS).history]
+    again = [
+        {k: v for k, v in row.items() if k != "seconds"} for row in quick_run(tmp_path / "b", epochs=EPOCHS).history
+    ]
     assert rows == again
 
 

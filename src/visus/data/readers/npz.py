@@ -84,7 +84,7 @@ def read_npz(path: Path, data: Data) -> Dataset:
         labels[split] = (y_name, y[whole, 0] if y.ndim == 2 and y.shape[1] == 1 else y[whole])
         skipped += gaps
     said = all(each.ndim == 4 for each in inputs.values()) or any("label" in y.lower() for _, y in pairs.values())
-    schema, targets = _targets(labels, known, said)
+    schema, targets = _targets(labels, known, said, data.targets)
     title = printable(title_of(path.with_suffix("")))
     return Dataset(
         name=title,
@@ -184,7 +184,7 @@ def _inputs(x: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, list[Skip
 
 
 def _targets(
-    labels: Mapping[str, tuple[str, np.ndarray]], known: tuple[str, ...] | None, said: bool
+    labels: Mapping[str, tuple[str, np.ndarray]], known: tuple[str, ...] | None, said: bool, wanted: str | None
 ) -> tuple[Schema, dict[str, list[Target]]]:
     """The schema as far as targets go, and the targets of each split. said: that whole numbers are classes."""
     columns = [y for _, y in labels.values()]
@@ -208,7 +208,8 @@ def _targets(
         return Schema(targets=("labels",), labels=names), {
             split: [Target(labels=tuple(np.flatnonzero(row).tolist())) for row in y] for split, (_, y) in labels.items()
         }
-    if together.ndim == 1 and whole and (said or known or means_classes(len(np.unique(together)), len(together))):
+    few = means_classes(len(np.unique(together)), len(together))
+    if together.ndim == 1 and whole and wanted != "values" and (said or known or few or wanted == "classes"):
         names, found = classes({split: (name, y.astype(np.int64)) for split, (name, y) in labels.items()}, known)
         return Schema(labels=names), found
     values = {split: (name, y.reshape(len(y), -1)) for split, (name, y) in labels.items()}

@@ -1,0 +1,236 @@
+"""The command line in a real process: what a user types, right and wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+ENGLISH = re.compile(r"Traceback|  File ")
+
+
+def visus(*words: object, cwd: Path, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command; its output, once its exit status is what was expected and no traceback shows."""
+    done = subprocess.run(
+        [sys.executable, "-m", "visus", *map(str, words)],
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, encoding="utf-8", timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    assert not ENGLISH.search(done.stderr), done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a class folder of digits, and a run trained on it."""
+    folder = tmp_path_factory.mktemp("a b é")
+    digits = load_digits()
+    for index in range(300):
+        file = folder / "photos" / f"class {digits.target[index]}" / f"scan {index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[index] * 255 / 16).round().astype(np.uint8)).save(file)
+    visus(
+        "train", "photos", "--model", "mlp", "--epochs", 12, "--batch", 16, "--lr", 0.01, "--device", "cpu", cwd=folder
+    )
+    return folder
+
+
+def test_a_run_folder_is_complete(place: Path) -> None:
+    run = place / "runs" / "photos"
+    names = {each.relative_to(run).as_posix() for each in run.rglob("*") if each.is_file()}
+    assert names >= {
+        "recipe.toml", "environment.json", "metrics.csv", "log.txt", "report.html",
+        "checkpoints/last.safetensors", "checkpoints/best.safetensors", "model/model.safetensors", "model/visus.json",
+        "plots/curves.png", "plots/confusion.png", "plots/per_class.png", "plots/samples.png", "plots/worst.png",
+        "plots/calibration.png",
+    }  # fmt: skip
+    assert not [name for name in names if name.endswith(".tmp")]
+    recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+    assert recipe["preprocess"]["size"] == [8, 8]  # the images' own
+    assert recipe["task"]["kind"] == "classify"
+    rows = (run / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 13
+    assert "val/accuracy" in rows[0]
+
+
+class Links(HTMLParser):
+    """The addresses that a page would ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_report_is_one_self_contained_file(place: Path) -> None:
+    page = Links()
+    page.feed((place / "runs" / "photos" / "report.html").read_text(encoding="utf-8"))
+    assert page.found
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.found)
+
+
+def test_evaluate_gives_the_figures_of_the_run(place: Path) -> None:
+    shown = json.loads(visus("evaluate", "runs/photos", "--json", cwd=place).stdout.splitlines()[-1])
+    manifest = json.loads((place / "runs" / "photos" / "model" / "visus.json").read_text(encoding="utf-8"))
+    assert shown["split"] == "test"
+    assert shown["scores"]["accuracy"]["value"] == manifest["scores"]["accuracy"]["value"]
+    assert shown["scores"]["accuracy"]["n"] == 60  # a fifth of 300
+    words = visus("evaluate", "runs/photos", "--out", "pictures", cwd=place).stdout
+    assert "95 % interval" in words
+    assert (place / "pictures" / "confusion.png").is_file()
+
+
+def test_evaluate_on_other_data_matches_classes_by_name(place: Path, tmp_path: Path) -> None:
+    digits = load_digits()
+    for index in range(300, 420):
+        name = int(digits.target[index])
+        if name in (3, 7):  # two of the ten classes, in another order of numbers
+            file = tmp_path / "more" / f"class {name}" / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((digits.images[index] * 255 / 16).round().astype(np.uint8)).save(file)
+    done = visus("evaluate", place / "runs" / "photos", "more", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1])["scores"]["accuracy"]["value"] > 0.5
+    (tmp_path / "more" / "class 3").rename(tmp_path / "more" / "giraffe")
+    wrong = visus("evaluate", place / "runs" / "photos", "more", cwd=tmp_path, status=2)
+    assert "classes that the model doesn't know: giraffe" in wrong.stderr
+
+
+def test_predict_files_folders_and_bad_files(place: Path, tmp_path: Path) -> None:
+    done = visus("predict", "runs/photos", "photos/class 4", "--json", cwd=place)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == len(list((place / "photos" / "class 4").iterdir()))
+    assert np.mean([row["label"] == "class 4" for row in rows]) > 0.5
+    assert all(abs(sum(row["top"].values()) - 1) < 0.5 for row in rows)
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    good = next((place / "photos" / "class 1").iterdir())
+    mixed = visus("predict", "runs/photos", tmp_path / "bad.png", good, "--out", tmp_path / "out", cwd=place, status=2)
+    assert "bad.png  can't be read: isn't an image: it is text" in mixed.stdout
+    assert "class " in mixed.stdout.splitlines()[1]
+    assert "1 of the files can't be read" in mixed.stderr
+    assert [each.suffix for each in (tmp_path / "out").iterdir()] == [".png"]
+
+
+def test_output_in_a_pipe_is_plain(place: Path) -> None:
+    done = visus("models", "lenet*", cwd=place)
+    assert "\x1b" not in done.stdout
+    assert done.stdout.splitlines()[1].split()[:2] == ["lenet5", "1998"]
+
+
+def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
+    done = visus("summary", "lenet5", cwd=place, PYTHONIOENCODING="ascii:strict")
+    assert "60,000 parameters" in done.stdout
+    assert "325,680 multiply-adds" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trian", "digits"], "train"),
+        (["train", "digits", "--modle", "mlp"], "--model"),
+        (["train", "digits", "--model", "lenet"], "did you mean lenet5"),
+        (["train", "digtis"], "did you mean digits"),
+        (["train", "no/such/folder"], "no/such/folder"),
+        (["train"], "needs data or a recipe"),
+        (["train", "--recipe", "digit"], "did you mean digits?"),
+        (["train", "digits", "--set", "optim.lrr=1"], "optim.lrr\n  → did you mean lr?"),
+        (["train", "digits", "--set", "optim.lr=fast"], "optim.lr is 'fast': expected `float`"),
+        (["train", "digits", "--set", "optim.kind=adam"], "did you mean adamw?"),
+        (["train", "digits", "--set", "optim.lr"], "isn't of the form name.name=value"),
+        (["train", "digits", "--epochs", "0"], "budget.epochs is 0"),
+        (["train", "digits", "--epochs", "many"], '"many"'),
+        (["train", "digits", "--device", "tpu9"], "runtime.device 'tpu9' can't be used"),
+        (["train", "digits", "--task", "regress"], "the task needs values"),
+        (["train", "digits", "--model", "lenet5", "--size", "8"], "at least 16×16"),
+        (["evaluate", "runs/nothing"], "there is no such run or bundle"),
+        (["predict", "photos", "x.png"], "isn't a run or a bundle"),
+        (["resume", "runs/nothing"], "there is no such run"),
+        (["summary", "resnet5"], "did you mean resnet50"),
+        (["models", "alexent*"], "no network's name matches"),
+        (["recipes", "digit"], "did you mean digits?"),
+        (["data", "check", "nowhere"], "nowhere"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_explained(place: Path, words: list[str], says: str) -> None:
+    done = visus(*words, cwd=place, status=2)
+    assert says in done.stderr
+    assert not list(place.glob("runs/digits*"))  # nothing is left behind by what was refused
+
+
+def test_debug_shows_the_traceback(place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "visus", "train", "digtis", "--debug"],
+        cwd=place, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert "Traceback" in done.stderr
+    assert "NotFound" in done.stderr
+
+
+def test_36_works_with_a_home_that_cannot_be_written(place: Path, tmp_path: Path) -> None:
+    visus("train", "digits", "--model", "mlp", "--epochs", 1, "--run", tmp_path / "run", cwd=place, HOME="/nonexistent/home",
+          XDG_CACHE_HOME="/nonexistent/cache", MPLCONFIGDIR="/nonexistent/mpl")  # fmt: skip
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_22_turkish_locale(place: Path) -> None:
+    done = visus("predict", "runs/photos", "photos/class 1", cwd=place, LC_ALL="tr_TR.UTF-8", LANG="tr_TR.UTF-8")
+    assert "class 1" in done.stdout
+
+
+def test_a_shown_recipe_can_be_run(place: Path, tmp_path: Path) -> None:
+    text = visus("recipes", "digits", cwd=place).stdout
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    done = visus(
+        "train", "--recipe", tmp_path / "mine.toml", "--epochs", 1, "--run", tmp_path / "run", "--json", cwd=place
+    )
+    last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["event"] for each in last if each["event"] in ("epoch", "scores")] == ["epoch", "scores"]
+
+
+def test_lr_find_draws_its_curve_and_trains_with_the_rate(tmp_path: Path) -> None:
+    visus("train", "digits", "--model", "mlp", "--epochs", 2, "--lr-find", "--run", "run", cwd=tmp_path)
+    assert (tmp_path / "run" / "plots" / "rate.png").is_file()
+    found = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())["optim"]["lr"]
+    assert 1e-5 < found < 1
+    assert f"learning rate: {found:g}" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_data_show_and_check(place: Path, tmp_path: Path) -> None:
+    shown = visus("data", "show", "photos", "--out", tmp_path / "show", cwd=place).stdout
+    assert "class 0" in shown
+    assert (tmp_path / "show" / "samples.png").is_file()
+    copy = tmp_path / "data"
+    for split, numbers in (("train", range(40)), ("test", range(30, 60))):
+        for index in numbers:
+            file = copy / split / f"class {index % 2}" / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(file)
+    (copy / "train" / "class 0" / "cut.png").write_bytes((copy / "train" / "class 0" / "0.png").read_bytes()[:60])
+    done = visus("data", "check", copy, "--out", tmp_path / "found", cwd=place, status=2)
+    table = (tmp_path / "found" / "findings.csv").read_text(encoding="utf-8")
+    assert "cut.png" in table
+    assert table.count("leak") >= 10  # the ten images that lie in both splits
+    assert "errors" in done.stderr
+    assert (tmp_path / "found" / "suspects.png").is_file()
+
+
+def test_the_listings_do_not_wait_for_torch(tmp_path: Path) -> None:
+    for words in (["--help"], ["models"], ["recipes"], ["data", "list"], ["train", "--help"]):
+        code = (
+            "import sys; from visus.cli.main import main; main(sys.argv[1:]);"
+            "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
