@@ -175,8 +175,8 @@ def test_cifar_resnets(depth):
     assert {m.kernel_size for m in convolutions} == {(3, 3)}
     found = looked_into(f"resnet{depth}")
     n = spec.depths[0]
-    # by hand: the stem, 2n convolutions a stage, the first of the later two from half the channels; two numbers a map of
-    # each normalisation; the linear layer
+    # by hand: the stem, 2n convolutions a stage, the first of the later two from half the channels; two numbers a map
+    # of each normalisation; the linear layer
     kernels = 9 * (3 * 16 + 2 * n * 16 * 16 + 16 * 32 + (2 * n - 1) * 32 * 32 + 32 * 64 + (2 * n - 1) * 64 * 64)
     norms = 2 * (16 + 2 * n * (16 + 32 + 64))
     assert found.parameters == kernels + norms + 64 * 10 + 10
@@ -196,7 +196,7 @@ def test_cifar_resnets(depth):
 )
 def test_the_family_of_resnet_are_other_blocks(name, groups, width, gated):
     """§3: "Wide ResNet (50-2, 101-2), ResNeXt (50 32×4d, 101 32×8d), SENet (squeeze: global average pool; excite: two
-    FC)": of the first stage, 32×4d is 128 inner channels in 32 groups of 4; a wide net has twice the 64 of its plain."""
+    FC)": of the first stage, 32×4d is 128 inner channels in 32 groups of 4; a wide net twice the plain 64."""
     spec = CATALOG[name].spec
     with torch.device("meta"):
         first = spec.build((3, 224, 224)).stages[1][0].branch

@@ -19,9 +19,9 @@ from visus.nn import Gate, load_state
 from visus.spec import decode, dumps
 
 # Trainable parameters and multiply-adds (convolution, linear, matrix product; no bias, normalisation, activation), with
-# the input and the number of classes that they hold for. From torchvision 0.29 and timm 1.0 built and counted by torch's
-# FlopCounterMode, and, for LeNet-5 and the CIFAR networks, by hand from the papers:
-# LeNet-5 156 + 12 + 1,516 + 32 + 48,120 + 10,164 = 60,000; its common form 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706.
+# the input and the number of classes that they hold for. Of torchvision 0.29 and timm 1.0, built and counted by torch's
+# FlopCounterMode; of LeNet-5 and the CIFAR networks, derived from the papers:
+# LeNet-5 156 + 12 + 1,516 + 32 + 48,120 + 10,164 = 60,000, in common form 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706
 PUBLISHED = {
     "lenet5": ((1, 32, 32), 10, 60_000, 325_680),
     "lenet5_full": ((1, 32, 32), 10, 61_706, 416_520),

@@ -70,7 +70,8 @@ ONE, SOME, MUCH = (
 NUMBERS = {"scatter_1", "residuals_1", "scatter_2", "residuals_2"}
 SETTINGS = {
     "classes of images": Setting(
-        Classify(), Schema(**IMAGE, **ONE), Classification, {"confusion", "per_class", "calibration", "worst", "samples"}
+        Classify(), Schema(**IMAGE, **ONE), Classification,
+        {"confusion", "per_class", "calibration", "worst", "samples"},
     ),
     "classes of vectors": Setting(
         Classify(smoothing=0.1, balance=True), Schema(**VECTOR, **ONE), Classification,

@@ -1,4 +1,4 @@
-"""Of one class each, and of several."""
+"""Of one class each, and of several. torchmetrics takes seconds to import, so only what measures waits for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import (
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-    MultilabelStatScores,
-)
 
 from visus.metrics.score import Score, wilson
 
@@ -25,6 +20,8 @@ class LabelMeter:
     """
 
     def __init__(self, classes: int) -> None:
+        from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+
         self.classes = classes
         self._confusion = MulticlassConfusionMatrix(classes, validate_args=False)
         self._calibration = MulticlassCalibrationError(classes, n_bins=BINS, norm="l1", validate_args=False)
@@ -65,7 +62,7 @@ class LabelMeter:
         return {"precision": precision, "recall": recall, "f1": f1, "count": true.long()}
 
     def scores(self) -> dict[str, Score]:
-        """accuracy, balanced_accuracy (mean recall of the classes that occur), f1 (mean of the classes that occur or are
+        """accuracy, balanced_accuracy (mean recall of the classes that occur), f1 (mean of those that occur or are
         predicted), top5_accuracy, loss (cross-entropy in nats), calibration_error (expected, 15 bins).
         """
         matrix, each = self.confusion, self.per_class()
@@ -87,6 +84,8 @@ class TagMeter:
     """Figures of multi-label classification, gathered batch by batch."""
 
     def __init__(self, classes: int, threshold: float) -> None:
+        from torchmetrics.classification import MultilabelStatScores
+
         self.classes, self.threshold = classes, threshold
         self._counts = MultilabelStatScores(classes, threshold=threshold, average=None, validate_args=False)
         self._pairs: list[tuple[Tensor, Tensor]] = []  # average precision needs the order of all

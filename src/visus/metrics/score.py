@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import binomtest
 
 from visus.spec import Spec
 
@@ -41,6 +40,8 @@ class Score(Spec, frozen=True):
 
 def wilson(hits: int, n: int) -> Score:
     """A share of n with Wilson's score interval (1927), which is fit for shares near 0 and 1 too."""
+    from scipy.stats import binomtest
+
     interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
     return Score(value=hits / n, n=n, low=float(interval.low), high=float(interval.high), share=True)
 

@@ -35,10 +35,10 @@ def test_the_bootstrap_of_a_mean_is_near_its_normal_interval():
 
 def test_the_bootstrap_repeats_itself_and_leaves_the_global_numbers_alone():
     values = np.random.default_rng(1).normal(size=50)
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     one, other = (bootstrap(lambda rows: float(values[rows].mean()), 50, higher=True) for _ in range(2))
     assert one == other
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from visus.nn import (
     pooled_head,
 )
 
-# Table I of LeCun et al. 1998, as printed: a row for each map of S2, a column for each of C3, X where they are connected.
+# Table I of LeCun et al. 1998, as printed: a row for each map of S2, a column for each of C3.
 TABLE_I = """
 X...XXX..XXXX.XX
 XX...XXX..XXXX.X

@@ -217,3 +217,15 @@ def test_extend_trains_on_and_keeps_its_history(tmp_path: Path) -> None:
     assert longer.history[:2] == first.history
     with pytest.raises(RunError, match="3 epochs already"):
         visus.resume(tmp_path / "run", Silent(), epochs=3)
+
+
+def test_out_of_memory_names_a_batch_that_is_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from visus.nn import Classifier
+
+    def greedy(self: Classifier, x: torch.Tensor) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(Classifier, "forward", greedy)
+    with pytest.raises(TrainingError, match="out of memory on cpu with batches of 256") as caught:
+        quick_run(tmp_path / "run")
+    assert "--batch 128" in caught.value.remedy

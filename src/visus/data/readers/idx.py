@@ -173,7 +173,7 @@ def _read(path: Path, data: Data) -> Dataset:
 
 
 IDX = Reader(
-    name="IDX",
+    name="idx",
     layout="IDX: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-… (also .gz)",
     recognises=_recognises,
     read=_read,

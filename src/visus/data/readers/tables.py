@@ -202,7 +202,7 @@ _BY_SUFFIX: dict[str, Callable[[Path, Data], Dataset]] = {
 }
 
 TABLES = Reader(
-    name="table",
+    name="tables",
     layout="table: a .csv, .tsv or .parquet file of numbers or image files, or an .npz with x and y",
     recognises=lambda path: path.suffix.lower() in _BY_SUFFIX and path.is_file(),
     read=lambda path, data: _BY_SUFFIX[path.suffix.lower()](path, data),
