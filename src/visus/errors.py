@@ -94,7 +94,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(set(known))
     folded = {each.casefold(): each for each in names}
-    close = [folded[each] for each in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.55)]
+    close = [folded[each] for each in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.65)]
     if not close:
         close = [each for each in names if len(name) >= 3 and name.casefold() in each.casefold()][:3]
     if close:

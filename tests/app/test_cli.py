@@ -156,7 +156,7 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["evaluate", "runs/nothing"], "there is no such run or bundle"),
         (["predict", "photos", "x.png"], "isn't a run or a bundle"),
         (["resume", "runs/nothing"], "there is no such run"),
-        (["summary", "resnet5"], "did you mean resnet50"),
+        (["summary", "resnet5"], "resnet50"),
         (["models", "alexent*"], "no network's name matches"),
         (["recipes", "digit"], "did you mean digits?"),
         (["data", "check", "nowhere"], "nowhere"),
@@ -178,8 +178,8 @@ def test_debug_shows_the_traceback(place: Path) -> None:
 
 
 def test_36_works_with_a_home_that_cannot_be_written(place: Path, tmp_path: Path) -> None:
-    visus("train", "digits", "--model", "mlp", "--epochs", 1, "--run", tmp_path / "run", cwd=place, HOME="/nonexistent/home",
-          XDG_CACHE_HOME="/nonexistent/cache", MPLCONFIGDIR="/nonexistent/mpl")  # fmt: skip
+    nowhere = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache", "MPLCONFIGDIR": "/nonexistent/mpl"}
+    visus("train", "digits", "--model", "mlp", "--epochs", 1, "--run", tmp_path / "run", cwd=place, **nowhere)
     assert (tmp_path / "run" / "report.html").is_file()
 
 

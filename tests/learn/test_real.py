@@ -24,8 +24,8 @@ def test_classify_images(tmp_path: Path) -> None:
 
 
 def test_classify_with_a_residual_net_mixing_and_bfloat16(tmp_path: Path) -> None:
-    settings = ["augment.mixup=0.2", "augment.cutmix=1.0", "runtime.precision=bfloat16", "budget.ema=0.95", "task.kind=classify",
-                "task.smoothing=0.1"]  # fmt: skip
+    settings = ["augment.mixup=0.2", "augment.cutmix=1.0", "runtime.precision=bfloat16", "budget.ema=0.95"]
+    settings += ["task.kind=classify", "task.smoothing=0.1"]
     run = train(tmp_path / "run", "digits", model="resnet8", epochs=10, batch=64, lr=0.01, settings=settings)
     assert run.scores["accuracy"].value > 0.9
 

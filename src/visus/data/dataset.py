@@ -25,8 +25,8 @@ class Data(Spec, frozen=True):
     """Which samples, and how they are divided.
 
     source: a name (see `visus data list`) or a path, whose layout is recognised.
-    targets: what a table's whole numbers are: "classes" or "values"; None: chosen by the column's name and contents.
     dir: where named sets are looked for first. target: a table's target column, or columns; None: chosen by its name.
+    numbers: what whole numbers in it are: "classes" or "values"; None: chosen by the column's name and contents.
     count: how many samples `scenes` draws for training.
     val, test: the shares set apart, class by class, where the source doesn't bring that split.
     allow_empty: a class folder may be empty.
@@ -35,13 +35,18 @@ class Data(Spec, frozen=True):
 
     source: str = "digits"
     dir: str | None = None
-    target: tuple[str, ...] | None = None
-    targets: Literal["classes", "values"] | None = None
+    target: str | tuple[str, ...] | None = None
+    numbers: Literal["classes", "values"] | None = None
     count: Annotated[int, msgspec.Meta(ge=1)] | None = None
     val: Share = 0.1
     test: Share = 0.2
     allow_empty: bool = False
     bad: Share = 0.01
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The target columns, as many as were named."""
+        return (self.target,) if isinstance(self.target, str) else self.target
 
 
 @dataclass(frozen=True)

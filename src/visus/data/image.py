@@ -106,6 +106,12 @@ def decode(data: bytes, name: str = "image") -> Picture:
     return Picture(pixels, orientation if orientation in range(2, 9) else 1, notes)
 
 
+def from_pillow(image: Image.Image) -> np.ndarray:
+    """Pixels of a Pillow image, H×W×C uint8, by the same rules as those of a file. Raises UnreadableImage."""
+    upright = ImageOps.exif_transpose(image)
+    return _pixels(upright, "image")
+
+
 def measure(data: bytes, name: str = "image") -> tuple[int, int, int]:
     """Channels, height and width that `decode` will give, from the header alone. Raises UnreadableImage."""
     with _reading(data, name):

@@ -220,7 +220,10 @@ def _placed(samples: Samples, row: int, preprocess: Preprocess) -> tuple[Tensor,
         if not isinstance(found, Picture):
             raise DataError("this network was made for images, and the data are vectors")
         height, width = found.pixels.shape[:2]
-        return preprocess.place(found.pixels), preprocess.place_target(target, height, width)
+        try:
+            return preprocess.place(found.pixels), preprocess.place_target(target, height, width)
+        except UnreadableImage as problem:  # it is too thin, and doesn't know its name
+            raise UnreadableImage(samples.name(row), problem.cause, problem.remedy) from None
     if isinstance(found, Picture):
         raise DataError("this network was made for vectors, and the data are images")
     return _tensor(found), target

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from visus.data.image import to_channels
 from visus.data.types import VOID, Boxes, Schema, Target
+from visus.errors import UnreadableImage
 from visus.ops.resize import Interpolation, resize
 from visus.spec import Variant
 
+THINNEST = 64  # times the input's area: what an image may grow to before the middle is cut out
 Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 
 
@@ -57,7 +59,8 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         "stretch": resized to the size, its proportions lost;
         "pad": resized to fit inside, the rest filled;
         "center": not resized; cut or filled on all sides alike (28×28 digits for a 32×32 network).
-    fill: the value, 0…255, of pixels that are filled in. mean, std: per channel, of pixel values in 0…1.
+    crop: the share of the resized image that is kept (see "crop"). interpolation: of the resizing, antialiased unless
+    "nearest". fill: the value, 0…255, of pixels that are filled in. mean, std: per channel, of pixel values in 0…1.
     """
 
     size: tuple[Side, Side]
@@ -82,7 +85,7 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         return Placement(columns / width, rows / height, left, top, out_h, out_w)
 
     def place(self, pixels: np.ndarray) -> Tensor:
-        """H×W×C uint8 → C×size uint8."""
+        """H×W×C uint8 → C×size uint8. Raises UnreadableImage for an image that is too thin to be cut."""
         own = np.require(to_channels(pixels, self.channels), requirements=["C", "W"])  # torch wants to be able to write
         return self.place_many(torch.from_numpy(own)[None])[0]
 
@@ -142,7 +145,11 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
     def _frame(self, x_NCHW: Tensor, interpolation: Interpolation, fill: int) -> Tensor:
         height, width = x_NCHW.shape[-2:]
         where = self.placement(height, width)
-        x_NCHW = resize(x_NCHW, self._resized(height, width), interpolation)
+        resized = self._resized(height, width)
+        if resized[0] * resized[1] > max(THINNEST * self.size[0] * self.size[1], height * width):
+            cause = f"is {width}×{height} pixels, too thin to be resized and cut to {self.size[1]}×{self.size[0]}"
+            raise UnreadableImage("image", cause, "leave it out, or --set preprocess.fit=pad")
+        x_NCHW = resize(x_NCHW, resized, interpolation)
         top, left = int(where.top), int(where.left)
         cut = x_NCHW[..., max(0, -top) : max(0, -top) + self.size[0], max(0, -left) : max(0, -left) + self.size[1]]
         if cut.shape[-2:] == self.size:

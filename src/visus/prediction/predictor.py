@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visus.data.image import decode, printable, read_bytes
+from visus.data.image import decode, from_pillow, printable, read_bytes
 from visus.data.preprocess import ImagePreprocess, Preprocess
 from visus.data.types import Schema
 from visus.errors import DataError, UnreadableImage
@@ -62,11 +62,11 @@ class Predictor:
         """Predictions in the order of the sources, batch by batch; one that can't be read yields its error instead."""
         waiting = iter(sources)
         while some := list(islice(waiting, batch)):
-            values = [self._read(source) for source in some]
-            good = [value for value in values if not isinstance(value, UnreadableImage)]
+            read = [self._read(source) for source in some]
+            good = [each for each in read if not isinstance(each, UnreadableImage)]
             predictions = iter(self._predict(good) if good else ())
-            for source, value in zip(some, values, strict=True):
-                yield source, value if isinstance(value, UnreadableImage) else next(predictions)
+            for source, each in zip(some, read, strict=True):
+                yield source, each if isinstance(each, UnreadableImage) else next(predictions)
 
     def outputs(self, x: Tensor) -> Any:
         """The model's output for placed inputs: N×C×H×W uint8, or N×F."""
@@ -74,22 +74,24 @@ class Predictor:
         with torch.inference_mode():
             return self.model(self.preprocess.normalize(x.to(device)))
 
-    def _predict(self, values: Sequence[np.ndarray]) -> list[Prediction]:
-        found: Sequence[Any] = self.task.decode(
-            self.outputs(torch.stack([placed(each, self.preprocess) for each in values])), self.schema
-        )
+    def _predict(self, read: Sequence[tuple[np.ndarray, Tensor]]) -> list[Prediction]:
+        outputs = self.outputs(torch.stack([tensor for _, tensor in read]))
+        found: Sequence[Any] = self.task.decode(outputs, self.schema)
         if not isinstance(self.preprocess, ImagePreprocess):
             return list(found)
         return [
-            prediction.on(value, self.preprocess.placement(*value.shape[:2]))
-            for prediction, value in zip(found, values, strict=True)
+            prediction.on(pixels, self.preprocess.placement(*pixels.shape[:2]))
+            for prediction, (pixels, _) in zip(found, read, strict=True)
         ]
 
-    def _read(self, source: Source) -> np.ndarray | UnreadableImage:
+    def _read(self, source: Source) -> tuple[np.ndarray, Tensor] | UnreadableImage:
+        """What was read, and the same placed."""
         try:
-            return read_source(source, self.preprocess)
+            value = read_source(source, self.preprocess)
+            return value, placed(value, self.preprocess)
         except UnreadableImage as problem:
-            return problem
+            name = printable(source) if isinstance(source, (str, Path)) else problem.name
+            return UnreadableImage(name, problem.cause, problem.remedy)
 
 
 def read_source(source: Source, preprocess: Preprocess) -> np.ndarray:
@@ -104,8 +106,7 @@ def read_source(source: Source, preprocess: Preprocess) -> np.ndarray:
                 )
             return pixels
         if isinstance(source, Image.Image):
-            rgb = source if source.mode in ("L", "RGB") else source.convert("RGB")
-            return np.atleast_3d(np.asarray(rgb))
+            return from_pillow(source)
         if isinstance(source, bytes):
             return decode(source).pixels
         return decode(read_bytes(Path(source)), printable(source)).pixels

@@ -235,6 +235,8 @@ def _split(dataset: Dataset, name: str) -> Samples:
 
 def _with_labels(samples: Samples, given: Schema, wanted: Schema) -> Samples:
     """The samples with class numbers of the model's labels, matched by name."""
+    if given.inputs != wanted.inputs:
+        raise DataError(f"the model takes {wanted.inputs}s, and these data are {given.inputs}s")
     missing = [name for name in wanted.targets if name not in given.targets]
     if missing:
         raise DataError(f"the model's task needs {' and '.join(missing)}, and these data have none")

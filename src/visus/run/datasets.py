@@ -70,14 +70,21 @@ def check(source: str, folder: str | None, out: Path | None, watch: Watch) -> No
     watch.table(dataset.name, ("", "kind", "split", "sample", "finding"), rows)
     if len(findings) > LISTED:
         watch.say(f"… and {len(findings) - LISTED} more")
-    summary = ", ".join(f"{counts[kind]} {kind}s" for kind in ("error", "warning", "note") if counts[kind])
+    summary = ", ".join(
+        f"{counts[kind]} {kind}{'' if counts[kind] == 1 else 's'}"
+        for kind in ("error", "warning", "note")
+        if counts[kind]
+    )
     watch.say(f"{summary}: {out / 'findings.csv'}")
     suspects = _suspects(dataset, {(finding.split, finding.name): finding.kind for finding in reversed(findings)})
     if suspects:
         images, captions = zip(*suspects, strict=True)
         watch.say(str(viz.save(viz.sheet(images, captions, "Suspects"), out / "suspects.png")))
     if counts["error"]:
-        raise DataError(f"{dataset.name}: {counts['error']} errors", f"see {out / 'findings.csv'}")
+        raise DataError(
+            f"{dataset.name}: {counts['error']} error{'' if counts['error'] == 1 else 's'}",
+            f"see {out / 'findings.csv'}",
+        )
 
 
 def _counts(samples: Samples) -> Counter[int]:

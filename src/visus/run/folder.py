@@ -110,16 +110,9 @@ def create(wanted: str | None, name: str, root: Path) -> RunFolder:
     Raises RunError when the wanted one holds a run, or can't be made.
     """
     if wanted is not None:
-        path = Path(wanted)
-        if (path / RECIPE).exists():
-            with RunFolder(path):  # says who, when it is being written to
-                raise RunError(
-                    f"{path}: holds a run already", f"go on with `visus resume {path}`, or name another --run"
-                )
-        if path.exists() and (not path.is_dir() or any(each.name not in (LOCK, OWNER) for each in path.iterdir())):
-            raise RunError(f"{path}: exists, and isn't an empty folder", "name another --run")
-        _make(path)
-        return RunFolder(path)
+        check_free(wanted)
+        _make(Path(wanted))
+        return RunFolder(Path(wanted))
     number = 1
     while True:
         path = root / (name if number == 1 else f"{name}-{number}")
@@ -128,6 +121,18 @@ def create(wanted: str | None, name: str, root: Path) -> RunFolder:
             return RunFolder(path)
         except FileExistsError:
             number += 1
+
+
+def check_free(wanted: str | None) -> None:
+    """Raise RunError when a folder was named that holds a run already, or anything else."""
+    if wanted is None:
+        return
+    path = Path(wanted)
+    if (path / RECIPE).exists():
+        with RunFolder(path):  # says who, when it is being written to
+            raise RunError(f"{path}: holds a run already", f"go on with `visus resume {path}`, or name another --run")
+    if path.exists() and (not path.is_dir() or any(each.name not in (LOCK, OWNER) for each in path.iterdir())):
+        raise RunError(f"{path}: exists, and isn't an empty folder", "name another --run")
 
 
 def existing(path: Path) -> RunFolder:

@@ -10,18 +10,18 @@ import torch
 from msgspec.structs import asdict, replace
 
 from visus.data.augment import Augment
-from visus.data.dataset import Dataset
+from visus.data.dataset import Dataset, threaded
 from visus.data.image import Picture
 from visus.data.preprocess import ImagePreprocess, Preprocess, VectorPreprocess
 from visus.data.samples import Samples
 from visus.data.types import Schema, Targets
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError, SpecError, UnreadableImage
 from visus.models import Card, Network, find
 from visus.run.recipe import Preprocessing, Recipe
 from visus.tasks import AnyTask, Classify, Regress
 
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
-LOOKED_AT = 2000  # training images from which mean and std are found
+LOOKED_AT = 512  # training images from which mean and std are found
 TASKS: tuple[AnyTask, ...] = (Classify(), Regress())
 
 
@@ -51,11 +51,7 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
         task.assemble(
             network, preprocess.seen(schema)
         )  # so that what can't be built is refused before anything is read
-    augment = Augment()
-    if recipe.augment is not None:
-        augment = recipe.augment
-    elif isinstance(preprocess, ImagePreprocess):
-        augment = _augment(preprocess)
+    augment = _augment(recipe.augment, preprocess, schema)
     filled = {name: value for name, value in asdict(preprocess).items() if name in Preprocessing.__struct_fields__}
     resolved = replace(
         recipe,
@@ -125,19 +121,22 @@ def _preprocess(given: Preprocessing, schema: Schema, card: Card, train: Samples
 def _statistics(train: Samples, preprocess: ImagePreprocess) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the training pixels, per channel, in 0…1."""
     rows = np.unique(np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).round().astype(int)).tolist()
-    count, total, squares = 0, torch.zeros(preprocess.channels).double(), torch.zeros(preprocess.channels).double()
-    for row in rows:
+
+    def sums(row: int) -> tuple[int, torch.Tensor, torch.Tensor]:
         try:
             found = train.read(row)
-        except UnreadableImage:
-            continue  # counted, and listed by name, when the split is read
-        assert isinstance(found, Picture)
-        x_CP = preprocess.place(found.pixels).flatten(1).double() / 255
-        count, total, squares = count + x_CP.shape[1], total + x_CP.sum(1), squares + x_CP.square().sum(1)
+            assert isinstance(found, Picture)
+            x_CP = preprocess.place(found.pixels).flatten(1).double() / 255
+        except UnreadableImage:  # counted, and listed by name, when the split is read
+            x_CP = torch.zeros(preprocess.channels, 0).double()
+        return x_CP.shape[1], x_CP.sum(1), x_CP.square().sum(1)
+
+    counts, totals, squares = zip(*threaded(sums, rows), strict=True)
+    count = sum(counts)
     if count == 0:
         raise DataError("none of the training images can be read", "`visus data check` says why")
-    mean = total / count
-    std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
+    mean = torch.stack(totals).sum(0) / count
+    std = (torch.stack(squares).sum(0) / count - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
     return tuple(round(each, 4) for each in mean.tolist()), tuple(round(each, 4) for each in std.tolist())
 
 
@@ -154,8 +153,17 @@ def _vector_preprocess(given: Preprocessing, train: Samples) -> VectorPreprocess
     )
 
 
-def _augment(preprocess: ImagePreprocess) -> Augment:
-    """For colour photographs mirrored ones are as likely; grey scans and drawings may carry writing."""
-    if preprocess.channels == 1:
-        return Augment(shift=0.0625)
-    return Augment(flip=True, shift=0.125)
+def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema) -> Augment:
+    """What is given; else for colour photographs mirrored ones are as likely, and grey scans may carry writing."""
+    if not isinstance(preprocess, ImagePreprocess):
+        if given is not None and not given.idle():
+            raise SpecError("augment changes images, and the data are vectors", "leave the augment settings out")
+        return Augment()
+    if given is None:
+        return Augment(shift=0.0625) if preprocess.channels == 1 else Augment(flip=True, shift=0.125)
+    if (given.mixup or given.cutmix) and schema.targets != ("label",):
+        have = " and ".join(schema.targets)
+        raise SpecError(
+            f"augment.mixup and augment.cutmix blend class labels, and the task uses {have}", "set both to 0"
+        )
+    return given

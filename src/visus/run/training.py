@@ -33,12 +33,12 @@ from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
 from visus.run.evaluation import Evaluation, evaluate_model, rows_of
 from visus.run.find_rate import sweep
-from visus.run.folder import RunFolder, create, existing, table
+from visus.run.folder import RunFolder, check_free, create, existing, table
 from visus.run.recipe import Recipe
 from visus.run.report import write_report
 from visus.run.resolve import Plan, resolve
 from visus.run.track import Events
-from visus.run.watch import Watch
+from visus.run.watch import Terminal, Watch
 from visus.spec import tree
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
@@ -89,6 +89,7 @@ def train_recipe(
     recipe: Recipe, watch: Watch, *, run: str | None = None, root: Path = Path("runs"), find_rate: bool = False
 ) -> Run:
     """Train as a recipe says, in a new run folder. find_rate: set the learning rate to what a sweep suggests."""
+    check_free(run)
     with setting(recipe.runtime, recipe.seed):
         training = _Training(_plan(recipe, watch), watch)  # what can't be used is refused before anything is written
         with create(run, _folder_name(training.plan.dataset.name), root) as folder:
@@ -100,11 +101,12 @@ def train_recipe(
             return training.go(_State())
 
 
-def resume(path: Path, watch: Watch, *, epochs: int | None = None) -> Run:
+def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None = None) -> Run:
     """Go on with a run where its newest whole checkpoint is; with more epochs in all, where given.
 
     Raises RunError when the data aren't those that the run began with.
     """
+    path, watch = Path(path), watch or Terminal()
     with existing(path) as folder:
         recipe = folder.recipe()
         if epochs is not None:

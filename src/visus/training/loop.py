@@ -41,7 +41,8 @@ class Learner:
 class Step:
     """What happened in one step.
 
-    losses: player → part → scalar, detached, on the device: reading one waits for it. rate: the first learner's.
+    losses: player → part → scalar of its last turn, detached, on the device: reading one waits for it.
+    rate: the first learner's.
     skipped: whether a gradient wasn't finite, so that a player wasn't moved.
     """
 
@@ -74,7 +75,7 @@ def fit(
 
     rate, momentum: of the share of the run that is done. clip: the greatest norm of a player's gradient.
     accumulate: batches a player's step. precision: of autocast. skips: steps in a row that may be skipped for gradients
-    that aren't finite. Raises NotFinite after that, or at once when a loss isn't.
+    that aren't finite. Raises NotFinite after that, or at once when a loss isn't; TrainingError when batches run out.
     """
     stream, skipped = iter(batches), 0
     for index in range(start, steps):
@@ -84,8 +85,13 @@ def fit(
             player, device = learner.player, learner.player.parameters[0].device.type
             for _ in range(player.turns):
                 learner.optimizer.zero_grad()
+                sums: dict[str, Tensor] = {}
                 for _ in range(accumulate):
-                    batch = next(stream)
+                    try:
+                        batch = next(stream)
+                    except StopIteration:
+                        ended = f"the batches ended at step {index + 1} of {steps}"
+                        raise TrainingError(ended, "give an endless loader") from None
                     with torch.autocast(device, precision, enabled=precision != torch.float32):
                         parts = player.loss(batch)
                     total = torch.stack([part.float() for part in parts.values()]).sum() / accumulate
@@ -93,13 +99,15 @@ def fit(
                         found = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
                         rows = tuple(batch.rows.tolist())
                         raise NotFinite(f"the loss isn't a number at step {index + 1}: {player.name}: {found}", rows)
+                    for name, part in parts.items():
+                        sums[name] = sums.get(name, 0) + part.detach() / accumulate
                     torch.autograd.backward(total, inputs=player.parameters)  # nobody else's gradients are touched
                 norm = nn.utils.clip_grad_norm_(player.parameters, clip if clip is not None else float("inf"))
                 if isfinite(norm.item()):
                     learner.optimizer.step()
                 else:
                     bad = True
-            losses[player.name] = {name: part.detach() for name, part in parts.items()}
+            losses[player.name] = sums
         skipped = skipped + 1 if bad else 0
         if skipped > skips:
             rows = tuple(batch.rows.tolist())

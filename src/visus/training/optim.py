@@ -21,7 +21,8 @@ Beta = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 class SGD(Variant, frozen=True, tag="sgd"):
     """Stochastic gradient descent with momentum, Nesterov's by default.
 
-    lr: the highest learning rate of the schedule. weight_decay: of weights; biases and normalisations have none.
+    lr: the highest learning rate of the schedule. momentum: the share of the last step that goes on.
+    nesterov: look ahead by it. weight_decay: of weights; biases and normalisations have none.
     """
 
     lr: Rate = 0.1
@@ -40,7 +41,8 @@ class SGD(Variant, frozen=True, tag="sgd"):
 class AdamW(Variant, frozen=True, tag="adamw"):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv:1711.05101).
 
-    lr: the highest learning rate of the schedule. weight_decay: of weights; biases and normalisations have none.
+    lr: the highest learning rate of the schedule. betas: the decays of the averages of gradients and of their squares.
+    eps: added to the denominator. weight_decay: of weights; biases and normalisations have none.
     """
 
     lr: Rate = 1e-3

@@ -90,6 +90,12 @@ def test_calibration_error_by_its_definition(seed, n):
     assert ((count / n) * (mean - accuracy).abs()).sum().item() == pytest.approx(wanted, abs=1e-5)
 
 
+def test_a_confidence_on_the_border_of_two_bins_is_the_lower_ones():
+    # (8/15, 9/15] holds both 0.55 and 0.6
+    mean, accuracy, count = filled(torch.tensor([[0.6, 0.4], [0.55, 0.45]]), torch.tensor([0, 1])).calibration()
+    assert (mean.tolist(), accuracy.tolist(), count.tolist()) == (pytest.approx([0.575]), [0.5], [2])
+
+
 def test_what_is_better_when_high_and_what_when_low():
     scores = filled(*predictions(0, 30, 6)).scores()
     assert {name for name, score in scores.items() if not score.higher} == {"loss", "calibration_error"}

@@ -74,7 +74,7 @@ def test_a_prediction_has_names_and_a_picture(run: visus.Run) -> None:
 
 def test_what_cannot_be_read_is_named(run: visus.Run, tmp_path: Path) -> None:
     predictor = visus.load(run.folder)
-    with pytest.raises(UnreadableImage, match="nothing.png: no such file"):
+    with pytest.raises(UnreadableImage, match=r"nothing\.png: no such file"):
         predictor(tmp_path / "nothing.png")
     with pytest.raises(DataError, match="float64 8×8"):
         predictor(np.zeros((8, 8)))
@@ -126,7 +126,7 @@ def test_37_weights_of_another_network_are_refused_by_key_and_shape(bundle: Path
 def test_37_another_number_of_classes_is_refused(bundle: Path) -> None:
     manifest = json.loads((bundle / "visus.json").read_text())
     change(bundle, schema={**manifest["schema"], "labels": list("0123456789AB")})
-    with pytest.raises(WeightsError, match="head.weight: 10×128 in .*12×128 in the network"):
+    with pytest.raises(WeightsError, match=r"head\.weight: 10×128 in .*12×128 in the network"):
         visus.load(bundle)
 
 
@@ -139,7 +139,7 @@ def test_38_a_newer_format_is_refused_naming_both_versions(bundle: Path) -> None
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "1"}', '{"format": 1}'])
 def test_a_damaged_description_is_refused(bundle: Path, text: str) -> None:
     (bundle / "visus.json").write_text(text)
-    with pytest.raises(BundleError, match="visus.json"):
+    with pytest.raises(BundleError, match=r"visus\.json"):
         visus.load(bundle)
 
 

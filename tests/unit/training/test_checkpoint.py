@@ -211,6 +211,13 @@ def test_the_newest_is_that_of_the_highest_step_whatever_the_clock_said(tmp_path
     assert newest(tmp_path)[0].facts["step"] == 2
 
 
+@pytest.mark.parametrize("name", ["new", "last", "previous"])
+def test_the_newest_is_that_of_the_highest_step_whatever_its_name(tmp_path, name):
+    for each in ("new", "last", "previous"):
+        write(tmp_path / f"{each}.safetensors", made(9 if each == name else 1))
+    assert newest(tmp_path)[0].facts["step"] == 9
+
+
 def test_a_damaged_newest_is_passed_over_and_named(tmp_path):
     rotate(tmp_path, made(1))
     rotate(tmp_path, made(2))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visus.data.types import Batch, Targets
+from visus.errors import TrainingError
 from visus.training import SGD, AdamW, Group, NotFinite, OneCycle, Optimizer, Player, Step, fit, ready
 from visus.training.checkpoint import Checkpoint, random_state, read, set_random_state, write
 from visus.training.loop import load_optimizer_state, optimizer_state
@@ -293,6 +294,11 @@ def test_resuming_from_a_checkpoint_is_bit_for_bit_the_run_without_a_break(tmp_p
     assert same(weights(second), weights(whole))
     assert [step.losses["c"]["loss"].item() for step in rest] == [s.losses["c"]["loss"].item() for s in wanted[stop:]]
     assert [step.index for step in rest] == list(range(stop, 8))
+
+
+def test_batches_that_run_out_are_an_error_that_says_where():
+    with pytest.raises(TrainingError, match="ended at step 3 of 5"):
+        run(network(), SGD(), [batch(0), batch(1)], steps=5)
 
 
 def test_bfloat16_is_used_where_it_is_asked_for():

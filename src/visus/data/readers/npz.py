@@ -84,7 +84,7 @@ def read_npz(path: Path, data: Data) -> Dataset:
         labels[split] = (y_name, y[whole, 0] if y.ndim == 2 and y.shape[1] == 1 else y[whole])
         skipped += gaps
     said = all(each.ndim == 4 for each in inputs.values()) or any("label" in y.lower() for _, y in pairs.values())
-    schema, targets = _targets(labels, known, said, data.targets)
+    schema, targets = _targets(labels, known, said, data.numbers)
     title = printable(title_of(path.with_suffix("")))
     return Dataset(
         name=title,
@@ -111,7 +111,7 @@ def means_classes(values: int, rows: int) -> bool:
 def _members(archive: zipfile.ZipFile, where: str, data: Data) -> tuple[dict[str, tuple[str, str]], str | None]:
     """Split → the names of its inputs and targets, and the name of the array of class names."""
     there = [name.removesuffix(".npy") for name in archive.namelist()]
-    targets = TARGETS if data.target is None else data.target
+    targets = data.columns or TARGETS
     pairs = {}
     for prefix, split in {"": "train", **SPLITS}.items():
         x, y = (
@@ -123,8 +123,8 @@ def _members(archive: zipfile.ZipFile, where: str, data: Data) -> tuple[dict[str
     if not pairs:
         raise DataError(
             f"{where} holds the arrays {', '.join(map(printable, there)) or '(none)'}: no inputs with their targets",
-            nearest(data.target[0], there)
-            if data.target
+            nearest(data.columns[0], there)
+            if data.columns
             else "name them x and y, or x_train, y_train, x_test, y_test (and x_val, y_val)",
         )
     return pairs, next((name for name in NAMES if name in there), None)

@@ -43,7 +43,7 @@ def read_table(path: Path, data: Data) -> Dataset:
     Rows with missing values and missing image files are listed in `Dataset.skipped`.
     Raises DataError for a table that contradicts itself, with file, line, column and value.
     """
-    table = (read_parquet if path.suffix.lower() == ".parquet" else read_csv)(path, data.target)
+    table = (read_parquet if path.suffix.lower() == ".parquet" else read_csv)(path, data.columns)
     schema, targets, note = _targets(table, data)
     rows = [row for row, target in enumerate(targets) if target is not None]
     name = table.targets[0][0]
@@ -97,8 +97,8 @@ def _targets(table: Table, data: Data) -> tuple[Schema, list[Target | None], str
     whole = all(value.is_integer() for value in known)
     if len(known) == len(present):
         distinct = len(set(known))
-        said = name.strip().lower() in SAY_CLASSES or data.targets == "classes"
-        if not whole or data.targets == "values" or not (said or means_classes(distinct, len(known))):
+        said = name.strip().lower() in SAY_CLASSES or data.numbers == "classes"
+        if not whole or data.numbers == "values" or not (said or means_classes(distinct, len(known))):
             return _values(table)
         if not all(cell.isdigit() for cell in present) or len(set(present)) != distinct:  # "1", "1.0" and "-1"
             cells = [str(int(float(cell))) if cell else "" for cell in cells]
@@ -110,7 +110,7 @@ def _targets(table: Table, data: Data) -> tuple[Schema, list[Target | None], str
     two_or_more(names, f"{table.where}, column {name!r}")
     note = f"{name!r} is taken for {len(names)} classes"
     if len(known) == len(present):
-        note += "; for regression: --set data.targets=values"
+        note += "; for regression: --set data.numbers=values"
     by_name: dict[str, Target | None] = {cell: Target(label=at) for at, cell in enumerate(names)}
     return Schema(labels=names), [by_name.get(cell) for cell in cells], note
 
@@ -129,7 +129,7 @@ def _values(table: Table) -> tuple[Schema, list[Target | None], str]:
             before = rows[row]
             rows[row] = None if value is None or before is None else (*before, value)
     names = tuple(name for name, _ in table.targets)
-    note = f"{', '.join(map(repr, names))}: numbers, taken for regression; for classes: --set data.targets=classes"
+    note = f"{', '.join(map(repr, names))}: numbers, taken for regression; for classes: --set data.numbers=classes"
     return (
         Schema(targets=("values",), values=names),
         [None if values is None else Target(values=values) for values in rows],
