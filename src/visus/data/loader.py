@@ -165,7 +165,11 @@ class Loader:
     def train(self, step: int = 0) -> Iterator[Batch]:
         """Augmented batches without end, epoch after epoch in new orders, from batch number `step` on."""
         numbers = self._numbers(step)
-        with ThreadPoolExecutor(1) as pool:  # the next batch is gathered while this one is used
+        if isinstance(self.prepared, InMemory):
+            # gathering takes a hundredth of a step; a thread beside it would take the cores from the network
+            while True:
+                yield self._training_batch(*next(numbers))
+        with ThreadPoolExecutor(1) as pool:  # the next batches are read while this one is used
             waiting: list[Future[Batch]] = [pool.submit(self._training_batch, *next(numbers)) for _ in range(2)]
             try:
                 while True:

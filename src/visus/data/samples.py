@@ -11,9 +11,11 @@ from typing import Protocol, final
 
 import numpy as np
 
-from visus.data.image import Picture, decode, printable, read_bytes
+from visus.data.image import Picture, decode, measure, printable, read_bytes
 from visus.data.types import Target
 from visus.errors import UnreadableImage
+
+MEASURED = 64  # files whose headers are read to learn the size of all
 
 
 class Samples(ABC):
@@ -212,3 +214,16 @@ class Relabelled(Samples):
 
     def block(self) -> np.ndarray | None:
         return self.samples.block()
+
+
+def shape_of(files: Sequence[Stored]) -> tuple[int, int, int]:
+    """C×H×W of some of the files, evenly spaced, from their headers; H and W are 0 if they differ."""
+    found = set()
+    for file in files[:: max(1, -(-len(files) // MEASURED))]:
+        try:
+            found.add(measure(file.read(), printable(file.name)))
+        except UnreadableImage:
+            continue  # it is reported, with its cause, when it is read as a sample
+    channels = max((each[0] for each in found), default=3)
+    sizes = {each[1:] for each in found}
+    return (channels, *sizes.pop()) if len(sizes) == 1 else (channels, 0, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +12,8 @@ import torch
 
 from visus.errors import SpecError
 from visus.run.recipe import Runtime
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def device_of(name: str) -> torch.device:
@@ -32,9 +36,22 @@ def precision_of(runtime: Runtime) -> torch.dtype:
     return torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
 
 
+def keep_memory() -> bool:
+    """Keep freed memory in this process, from now on; whether the system's allocator could be told (glibc's can).
+
+    It would otherwise give each large block back to the system and fetch it anew in every step, page by page.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, 1 << 30))
+
+
 @contextmanager
 def setting(runtime: Runtime, seed: int) -> Iterator[None]:
-    """Seed, threads and determinism of a run; what the process had before is put back."""
+    """Seed, threads and determinism of a run; what the process had before is put back, but for the allocator."""
     threads, exact, strict = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
@@ -42,6 +59,8 @@ def setting(runtime: Runtime, seed: int) -> Iterator[None]:
     )
     state = torch.get_rng_state()
     torch.manual_seed(seed)
+    if runtime.keep_memory:
+        keep_memory()
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     if runtime.deterministic:

@@ -62,14 +62,17 @@ class Runtime(Spec, frozen=True):
     """On what, and how exactly.
 
     device: "auto" takes CUDA, then Apple's, then the processor. precision: of the network's arithmetic.
-    threads: of the processor; None for all. channels_last: how images lie in memory. deterministic: refuse algorithms
-    that don't repeat exactly.
+    threads: of the processor; None for all. channels_last: how images lie in memory.
+    keep_memory: what a step frees stays with the process for the next one, where glibc allows it: steps are faster, and
+    the process holds its largest size to its end.
+    deterministic: refuse algorithms that don't repeat exactly.
     """
 
     device: str = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: Positive | None = None
     channels_last: bool = True
+    keep_memory: bool = True
     deterministic: bool = False
 
 

@@ -102,7 +102,10 @@ def fit(
                     for name, part in parts.items():
                         sums[name] = sums.get(name, 0) + part.detach() / accumulate
                     torch.autograd.backward(total, inputs=player.parameters)  # nobody else's gradients are touched
-                norm = nn.utils.clip_grad_norm_(player.parameters, clip if clip is not None else float("inf"))
+                if clip is not None:
+                    norm = nn.utils.clip_grad_norm_(player.parameters, clip)
+                else:
+                    norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
                 if isfinite(norm.item()):
                     learner.optimizer.step()
                 else:

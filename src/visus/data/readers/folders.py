@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from natsort import natsort_keygen, ns
 
 from visus.data.dataset import Data, Dataset, title_of
-from visus.data.image import EXTENSIONS, measure, printable
+from visus.data.image import EXTENSIONS, printable
 from visus.data.readers.base import Reader
-from visus.data.samples import FileSamples, OnDisk, Samples, Stored
+from visus.data.samples import FileSamples, OnDisk, Samples, Stored, shape_of
 from visus.data.types import Schema, Skipped, Target
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError
 
 Parts = tuple[str, ...]
 
@@ -38,7 +38,6 @@ NOT_CLASSES = frozenset(
 )  # fmt: skip
 NUMBERED_TRAIN = re.compile(r"train(ing)?\d{2,}", re.IGNORECASE)  # train2017, train400
 LOOKED_AT = 10_000  # folder entries, to recognise the layout
-MEASURED = 64  # headers, to know whether sizes differ
 NAMED = 8  # at most so many names in one note
 
 _natural = natsort_keygen(alg=ns.IGNORECASE)
@@ -113,7 +112,7 @@ def arrange(root: str, title: str, listing: Listing, data: Data) -> Dataset:
         split: FileSamples([file for _, file in entries], [Target(label=number[name]) for name, _ in entries])
         for split, entries in chosen.items()
     }
-    shape = _shape([file for entries in chosen.values() for _, file in entries])
+    shape = shape_of([file for entries in chosen.values() for _, file in entries])
     labels = tuple(name.encode("utf-8", "backslashreplace").decode() for name in names)
     schema = Schema(inputs="image", shape=shape, targets=("label",), labels=labels)
     return Dataset(title, schema, splits, tuple(notes), tuple(listing.skipped), root)
@@ -188,19 +187,6 @@ def _stray(heads: dict[Parts, str], classes: dict[Parts, set[str]]) -> Parts | N
     """The first class folder of val or test that train lacks."""
     known = next(classes[head] for head, split in heads.items() if split == "train")
     return next(((*head, name) for head in heads for name in in_order(classes[head] - known)), None)
-
-
-def _shape(files: list[Stored]) -> tuple[int, int, int]:
-    """C×H×W of evenly spaced files; H and W are 0 if they differ."""
-    found = set()
-    for file in files[:: max(1, -(-len(files) // MEASURED))]:
-        try:
-            found.add(measure(file.read(), printable(file.name)))
-        except UnreadableImage:
-            continue  # it is reported, with its cause, when it is read as a sample
-    channels = max((each[0] for each in found), default=3)
-    sizes = {each[1:] for each in found}
-    return (channels, *sizes.pop()) if len(sizes) == 1 else (channels, 0, 0)
 
 
 def _walk(root: Path, listing: Listing) -> Iterator[bool]:

@@ -18,15 +18,15 @@ import msgspec
 import numpy as np
 
 from visus.data.dataset import Data, Dataset, title_of
-from visus.data.image import measure, printable
+from visus.data.image import printable
 from visus.data.readers.arrays import two_or_more
 from visus.data.readers.base import Reader
 from visus.data.readers.columns import Table, missing, number, read_csv, read_parquet
 from visus.data.readers.folders import in_order
 from visus.data.readers.npz import means_classes, read_npz
-from visus.data.samples import ArraySamples, FileSamples, OnDisk, Samples
+from visus.data.samples import ArraySamples, FileSamples, OnDisk, Samples, shape_of
 from visus.data.types import Schema, Skipped, Target
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError
 
 SAY_CLASSES = ("label", "labels", "class", "classes", "species", "category", "variety", "diagnosis")
 SPLITS = {
@@ -34,7 +34,6 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-MEASURED = 64  # image headers, to know whether sizes differ
 
 
 def read_table(path: Path, data: Data) -> Dataset:
@@ -72,7 +71,7 @@ def read_table(path: Path, data: Data) -> Dataset:
             else ArraySamples(called, table.numbers[chosen], said)
         )
     if table.images is not None:
-        schema = msgspec.structs.replace(schema, shape=_shape([files[row] for row in rows]))
+        schema = msgspec.structs.replace(schema, shape=shape_of([files[row] for row in rows]))
     else:
         schema = msgspec.structs.replace(schema, inputs="vector", shape=(len(table.features),), features=table.features)
     return Dataset(title, schema, splits, (*table.notes, note), tuple(skipped), table.where)
@@ -174,19 +173,6 @@ def _files(
         else:
             found[row] = OnDisk(folder / names[row], names[row], status.st_size)
     return found, lost
-
-
-def _shape(files: Sequence[OnDisk]) -> tuple[int, int, int]:
-    """C×H×W of evenly spaced files; H and W are 0 if they differ."""
-    found = set()
-    for file in files[:: max(1, -(-len(files) // MEASURED))]:
-        try:
-            found.add(measure(file.read(), printable(file.name)))
-        except UnreadableImage:
-            continue  # it is reported, with its cause, when it is read as a sample
-    sizes = {each[1:] for each in found}
-    height, width = sizes.pop() if len(sizes) == 1 else (0, 0)
-    return max((each[0] for each in found), default=3), height, width
 
 
 def _refuse(path: Path, data: Data) -> Dataset:
