@@ -78,6 +78,7 @@ class FileSamples(Samples):
 
     def __init__(self, files: Sequence[Stored], targets: Sequence[Target]) -> None:
         self.files, self.targets = files, targets
+        self._digests: dict[int, bytes] = {}  # each costs a reading of the file
 
     def __len__(self) -> int:
         return len(self.files)
@@ -92,7 +93,9 @@ class FileSamples(Samples):
         return printable(self.files[row].name)
 
     def digest(self, row: int) -> bytes:
-        return hashlib.blake2b(self.files[row].read(), digest_size=16).digest()
+        if row not in self._digests:
+            self._digests[row] = hashlib.blake2b(self.files[row].read(), digest_size=16).digest()
+        return self._digests[row]
 
     def block(self) -> None:
         return None

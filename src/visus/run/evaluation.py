@@ -75,6 +75,15 @@ def rows_of(scores: dict[str, Score]) -> Sequence[Sequence[str]]:
     return [(name.replace("_", " "), score.text, score.interval, str(score.n)) for name, score in scores.items()]
 
 
+def epoch_line(row: dict[str, float], epochs: int, goal: str) -> str:
+    """An epoch's figures in one line."""
+    parts = [f"epoch {int(row['epoch'])}/{epochs}", f"train loss {row['train/loss']:.4f}"]
+    for name in ("loss", goal):
+        if f"val/{name}" in row:
+            parts.append(f"val {name} {row[f'val/{name}']:.4f}")
+    return "  ".join([*parts, f"{row['seconds']:.1f} s"])
+
+
 def _case(loader: Loader, row: int, prediction: Any, error: float) -> Case:
     samples = loader.prepared.samples
     found = samples.read(row)

@@ -113,7 +113,7 @@ def create(wanted: str | None, name: str, root: Path) -> RunFolder:
         check_free(wanted)
         _make(Path(wanted))
         return RunFolder(Path(wanted))
-    number = 1
+    name, number = _file_name(name), 1
     while True:
         path = root / (name if number == 1 else f"{name}-{number}")
         try:
@@ -198,3 +198,8 @@ def _json(path: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else None
     return None
+
+
+def _file_name(name: str) -> str:
+    kept = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).strip("-.")
+    return kept or "run"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,19 +21,20 @@ from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
 from visus.data.splits import divide
 from visus.data.types import Skipped
-from visus.errors import CheckpointError, RunError, TrainingError, VisusError
+from visus.errors import CheckpointError, RunError, TrainingError
 from visus.metrics import Score
 from visus.nn import load_state
 from visus.prediction import Manifest, Predictor
 from visus.prediction import load as load_bundle
 from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
-from visus.run.evaluation import Evaluation, evaluate_model, rows_of
+from visus.run.evaluation import Evaluation, epoch_line, evaluate_model, rows_of
 from visus.run.find_rate import sweep
 from visus.run.folder import RunFolder, check_free, create, existing, table
 from visus.run.recipe import Recipe
 from visus.run.report import write_report
 from visus.run.resolve import Plan, resolve
+from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
 from visus.run.watch import Terminal, Watch
 from visus.spec import tree
@@ -45,12 +43,6 @@ from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, 
 from visus.training.loop import load_optimizer_state, optimizer_state
 
 GOLDENS = 4
-
-
-class Interrupted(VisusError):
-    """The run was asked to stop, and has saved where it was."""
-
-    status = 75  # EX_TEMPFAIL: try again later
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ def train_recipe(
     check_free(run)
     with setting(recipe.runtime, recipe.seed):
         training = _Training(_plan(recipe, watch), watch)  # what can't be used is refused before anything is written
-        with create(run, _folder_name(training.plan.dataset.name), root) as folder:
+        with create(run, training.plan.dataset.name, root) as folder:
             training.enter(folder)
             if find_rate:
                 training.find_rate()
@@ -183,7 +175,7 @@ class _Training:
     def go(self, state: _State) -> Run:
         """Train from a state to the end, then measure, draw and bundle."""
         self._announce(state)
-        with Events(self.folder.path) as events, _terminated() as asked:
+        with Events(self.folder.path) as events, stop_asked() as asked:
             try:
                 self._train(state, events, asked)
             except NotFinite as problem:
@@ -287,7 +279,7 @@ class _Training:
         events.write(row)
         self.folder.write_history(state.history)
         self.watch.event("epoch", row)
-        self.say(_line(row, self.recipe.budget.epochs, self.plan.task.goal(self.plan.schema)))
+        self.say(epoch_line(row, self.recipe.budget.epochs, self.plan.task.goal(self.plan.schema)))
         if state.best is None or not state.ranks or state.ranks[-1] > state.ranks[state.best]:
             state.best = len(state.history) - 1
             facts = {"step": state.step, "epoch": epoch, "version": __version__}
@@ -407,37 +399,3 @@ def _plan(recipe: Recipe, watch: Watch) -> Plan:
 def _averaging(decay: float) -> Any:
     """torch's exponential moving average."""
     return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-
-
-def _folder_name(name: str) -> str:
-    kept = "".join(each if each.isalnum() or each in "-_." else "-" for each in name).strip("-.")
-    return kept or "run"
-
-
-def _line(row: dict[str, float], epochs: int, goal: str) -> str:
-    parts = [f"epoch {int(row['epoch'])}/{epochs}", f"train loss {row['train/loss']:.4f}"]
-    for name in ("loss", goal):
-        if f"val/{name}" in row:
-            parts.append(f"val {name} {row[f'val/{name}']:.4f}")
-    return "  ".join([*parts, f"{row['seconds']:.1f} s"])
-
-
-@contextmanager
-def _terminated() -> Iterator[threading.Event]:
-    """An event that SIGTERM or Ctrl-C sets: the step under way is finished and saved. Ctrl-C again stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, _: object) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
