@@ -222,7 +222,7 @@ def test_data_show_and_check(place: Path, tmp_path: Path) -> None:
     table = (tmp_path / "found" / "findings.csv").read_text(encoding="utf-8")
     assert "cut.png" in table
     assert table.count("leak") >= 10  # the ten images that lie in both splits
-    assert "errors" in done.stderr
+    assert "1 error\n" in done.stderr
     assert (tmp_path / "found" / "suspects.png").is_file()
 
 

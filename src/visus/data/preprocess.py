@@ -21,6 +21,7 @@ from visus.errors import UnreadableImage
 from visus.ops.resize import Interpolation, resize
 from visus.spec import Variant
 
+LARGEST = 1 << 22  # pixels: up to that many any image may be resized to before it is cut
 THINNEST = 64  # times the input's area: what an image may grow to before the middle is cut out
 Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 
@@ -146,7 +147,7 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         height, width = x_NCHW.shape[-2:]
         where = self.placement(height, width)
         resized = self._resized(height, width)
-        if resized[0] * resized[1] > max(THINNEST * self.size[0] * self.size[1], height * width):
+        if resized[0] * resized[1] > max(THINNEST * self.size[0] * self.size[1], LARGEST, height * width):
             cause = f"is {width}×{height} pixels, too thin to be resized and cut to {self.size[1]}×{self.size[0]}"
             raise UnreadableImage("image", cause, "leave it out, or --set preprocess.fit=pad")
         x_NCHW = resize(x_NCHW, resized, interpolation)

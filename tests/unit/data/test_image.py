@@ -371,3 +371,11 @@ def test_printable_is_one_line_of_utf8():
     name = os.fsdecode(b"a\xff\n\x1b[31m.jpg")
     assert printable(name).encode().isascii()
     assert printable("🐜 ok") == "🐜 ok"
+
+
+def test_an_image_too_thin_to_be_cut_is_refused_before_memory_is_taken() -> None:
+    from visus.data.preprocess import ImagePreprocess
+
+    with pytest.raises(UnreadableImage, match="5000×3 pixels, too thin"):  # it would become 373,333×224
+        ImagePreprocess(size=(224, 224)).place(np.zeros((3, 5000, 3), np.uint8))
+    assert ImagePreprocess(size=(224, 224), fit="pad").place(np.zeros((3, 5000, 3), np.uint8)).shape == (3, 224, 224)
