@@ -143,7 +143,7 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["train", "digtis"], "did you mean digits"),
         (["train", "no/such/folder"], "no/such/folder"),
         (["train"], "needs data or a recipe"),
-        (["train", "--recipe", "digit"], "did you mean digits?"),
+        (["train", "--recipe", "digit"], "did you mean digits"),
         (["train", "digits", "--set", "optim.lrr=1"], "optim.lrr\n  → did you mean lr?"),
         (["train", "digits", "--set", "optim.lr=fast"], "optim.lr is 'fast': expected `float`"),
         (["train", "digits", "--set", "optim.kind=adam"], "did you mean adamw?"),
@@ -158,7 +158,7 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["resume", "runs/nothing"], "there is no such run"),
         (["summary", "resnet5"], "resnet50"),
         (["models", "alexent*"], "no network's name matches"),
-        (["recipes", "digit"], "did you mean digits?"),
+        (["recipes", "digit"], "did you mean digits"),
         (["data", "check", "nowhere"], "nowhere"),
     ],
 )  # fmt: skip
