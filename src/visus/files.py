@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from pathlib import Path
 
 
@@ -12,7 +13,7 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
 
     Raises OSError, having removed the temporary file; what stood at `path` before is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # not longer than the name, which may be as long as can be
     try:
         with temporary.open("wb") as file:
             file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from natsort import natsort_keygen, ns
 
-from visus.data.dataset import Dataset
+from visus.data.dataset import Dataset, split_order
 from visus.data.image import Picture, printable
 from visus.data.readers.folders import few
 from visus.data.samples import Samples
@@ -69,7 +69,7 @@ def check(dataset: Dataset, progress: Callable[[int, int], None] | None = None) 
     counts: dict[str, Counter[int]] = {}
     low: np.ndarray | None = None
     high: np.ndarray | None = None
-    for split in sorted(dataset.splits, key=_place):
+    for split in sorted(dataset.splits, key=split_order):
         samples, counts[split] = dataset.splits[split], Counter()
         for row, look in enumerate(_looks(samples, split, dataset.schema)):
             findings += look.findings
@@ -104,13 +104,9 @@ def write_table(findings: list[Finding], path: Path) -> None:
         ) from None
 
 
-def _place(split: str) -> tuple[int, str]:
-    return {"": 0, "train": 1, "val": 2, "test": 3}.get(split, 4), split
-
-
 def _order(finding: Finding) -> tuple[object, ...]:
     severity = SEVERITIES.index(finding.severity)
-    return severity, _place(finding.split), _natural(finding.name), finding.name, finding.kind, finding.text
+    return severity, split_order(finding.split), _natural(finding.name), finding.name, finding.kind, finding.text
 
 
 def _looks(samples: Samples, split: str, schema: Schema) -> Iterator[_Look]:

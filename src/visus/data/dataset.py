@@ -99,3 +99,8 @@ def title_of(path: Path) -> str:
     return (
         path.resolve().name.removesuffix(".gz").removesuffix(".xz").removesuffix(".tar").removesuffix(".zip") or "data"
     )
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """A key by which splits are sorted: what is in none, then train, val, test, then others by name."""
+    return {"": 0, "train": 1, "val": 2, "test": 3}.get(split, 4), split

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from visus.data.dataset import Data, Dataset, digests
+from visus.data.dataset import Data, Dataset, digests, split_order
 from visus.data.readers.folders import few
 from visus.data.samples import Rows
 from visus.errors import DataError, SpecError
@@ -61,12 +61,8 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
             notes.append(f"classes of fewer than {LEAST} samples, all of them in train: {few(rare)}")
     if "val" in splits and "test" not in splits:
         notes.append("there is no test split: figures are on the validation samples, which also chose the model")
-    ordered = {split: splits[split] for split in sorted(splits, key=_place)}
+    ordered = {split: splits[split] for split in sorted(splits, key=split_order)}
     return replace(dataset, splits=ordered, notes=tuple(notes))
-
-
-def _place(split: str) -> tuple[int, str]:
-    return {"train": 0, "val": 1, "test": 2}.get(split, 3), split
 
 
 def _leaks(known: dict[str, list[bytes]]) -> list[str]:

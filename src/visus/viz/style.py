@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import unicodedata
-import uuid
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from visus.files import write_atomic
 
 # Okabe and Ito's colours, which people with any kind of colour blindness can tell apart.
 BLUE, ORANGE, GREEN, AMBER, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
@@ -175,11 +176,4 @@ def png(drawn: Figure, dpi: float = DPI) -> bytes:
 
 def save(drawn: Figure, path: Path, dpi: float = DPI) -> Path:
     """Writes the figure as a PNG file, whole or not at all, and returns the path."""
-    data = png(drawn, dpi)
-    beside = path.parent / f".{uuid.uuid4().hex}.tmp"
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+    return write_atomic(path, png(drawn, dpi))
