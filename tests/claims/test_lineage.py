@@ -8,7 +8,7 @@ from visus.explanation import Summary, summarize
 from visus.models import CATALOG, FAMILIES
 from visus.models.lenet import C3_TABLE
 from visus.models.resnet import Bottleneck, SqueezeExcite
-from visus.nn import conv_norm
+from visus.nn import ConvNormAct
 
 
 def looked_into(name: str) -> Summary:
@@ -67,7 +67,7 @@ def test_same_padding_keeps_the_size():
 
 def test_a_one_by_one_convolution_mixes_channels_only():
     """§1: "28×28×192 with 32 filters 1×1×192 gives 28×28×32"."""
-    x, layer = torch.randn(1, 192, 28, 28), conv_norm(192, 32)[0]
+    x, layer = torch.randn(1, 192, 28, 28), ConvNormAct(192, 32).conv
     assert layer(x).shape == (1, 32, 28, 28)
     assert torch.allclose(layer(x)[0, :, 3, 5], layer.weight[:, :, 0, 0] @ x[0, :, 3, 5], atol=1e-4)
 
@@ -200,7 +200,7 @@ def test_the_family_of_resnet_are_other_blocks(name, groups, width, gated):
     spec = CATALOG[name].spec
     with torch.device("meta"):
         first = spec.build((3, 224, 224)).stages[1][0].branch
-    middle = first[1][0]
+    middle = first[1].conv
     assert (middle.kernel_size, middle.groups, middle.out_channels) == ((3, 3), groups, width)
     if "x" in name.partition("_")[2]:
         per_group = int(name.rpartition("x")[2].rstrip("d"))

@@ -4,8 +4,19 @@ The modules here hold plain data and import torch only when something is built, 
 read at once.
 """
 
-from visus.models.build import build_classifier, find, list_models
-from visus.models.cards import Family
-from visus.models.catalog import CATALOG, FAMILIES, TINY, Card, Network
+from visus.models.build import build_classifier, find, list_models, stage_shapes
+from visus.models.cards import Card, Family
+from visus.models.catalog import CATALOG, FAMILIES, TINY, Network
 
-__all__ = ["CATALOG", "FAMILIES", "TINY", "Card", "Family", "Network", "build_classifier", "find", "list_models"]
+__all__ = [
+    "CATALOG",
+    "FAMILIES",
+    "TINY",
+    "Card",
+    "Family",
+    "Network",
+    "build_classifier",
+    "find",
+    "list_models",
+    "stage_shapes",
+]

@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from visus.errors import ModelError, NotFound, nearest
-from visus.models.catalog import CATALOG, Card, Network
+from visus.models.cards import Card, WithAuxiliary
+from visus.models.catalog import CATALOG, Network
 
 if TYPE_CHECKING:
     from visus.nn import Classifier
@@ -37,12 +38,16 @@ def build_classifier(spec: Network, shape: tuple[int, ...], classes: int) -> Cla
 
     if classes < 1:
         raise ModelError(f"a network can't have {classes} outputs", "give at least 1")
-    return Classifier(spec.build(shape), spec.head(feature_shape(spec, shape), classes))
+    shapes = stage_shapes(spec, shape)
+    backbone, head = spec.build(shape), spec.head(shapes[-1], classes)
+    if isinstance(spec, WithAuxiliary):
+        return Classifier(backbone, head, *spec.auxiliary_heads(shapes, classes))
+    return Classifier(backbone, head)
 
 
-def feature_shape(spec: Network, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the last stage's features for one input of `shape`; no memory is taken and nothing computed."""
+def stage_shapes(spec: Network, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The shape of each stage's output for one input of `shape`; no memory is taken and nothing computed."""
     import torch
 
     with torch.device("meta"), torch.no_grad():
-        return tuple(spec.build(shape).eval()(torch.empty(1, *shape)).shape[1:])
+        return [tuple(x.shape[1:]) for x in spec.build(shape).eval().outputs(torch.empty(1, *shape))]

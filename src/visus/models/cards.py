@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
 from visus.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from visus.models.catalog import Network
 
 
 class Family(Spec, frozen=True):
@@ -23,7 +31,7 @@ class Published(Spec, frozen=True):
 
     data: str
     source: str
-    top1_error: float
+    top1_error: float | None = None
     top5_error: float | None = None
 
 
@@ -37,3 +45,37 @@ class Figures(Spec, frozen=True):
     parameters: int
     multiply_adds: int
     classes: int = 1000
+
+
+class Card(Spec, frozen=True):
+    """One named network.
+
+    family: a key of FAMILIES. spec: builds it. input: C×H×W for which the figures hold and that is used where the
+    data don't say otherwise. fixed: whether it is made for that size, so that other images are fitted to it.
+    figures: proven by a test. crop: the usual share of the image that evaluation keeps.
+    """
+
+    family: str
+    spec: Network
+    input: tuple[int, int, int]
+    figures: Figures | None = None
+    published: Published | None = None
+    crop: float = 1.0
+    fixed: bool = False
+    about: str = ""
+
+    @property
+    def outputs(self) -> int:
+        """The classes that the figures are of."""
+        return self.figures.classes if self.figures else 1000
+
+
+@runtime_checkable
+class WithAuxiliary(Protocol):
+    """A family whose networks have more heads while they are trained."""
+
+    def auxiliary_heads(self, shapes: Sequence[tuple[int, ...]], classes: int) -> tuple[dict[int, nn.Module], float]:
+        """Heads by the number of the stage on whose output each stands, and the share of the loss of each.
+
+        shapes: of the stages' outputs for one image, without the batch.
+        """

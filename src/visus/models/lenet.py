@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from visus.errors import ModelError
+from visus.models.parts import require_image
 from visus.spec import Variant
 
 if TYPE_CHECKING:
@@ -45,12 +45,7 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
 
         from visus.nn import Pyramid, SparseConv2d, Subsample
 
-        channels, *sides = shape
-        if len(sides) != 2 or min(sides) < LEAST_SIDE:
-            raise ModelError(
-                f"lenet5 can't take inputs of {'×'.join(map(str, shape))}",
-                f"give images of at least {LEAST_SIDE}×{LEAST_SIDE} pixels: --set preprocess.size=[32,32]",
-            )
+        channels, *sides = require_image("lenet5", shape, (LEAST_SIDE, LEAST_SIDE))
 
         def pool(maps: int) -> list[nn.Module]:
             return [Subsample(maps), self._act()] if self.pool == "trainable" else [nn.AvgPool2d(2)]

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from visus.errors import ModelError
+from visus.models.parts import Count, require_image
 from visus.spec import Variant
 
 if TYPE_CHECKING:
     from torch import nn
 
     from visus.nn import Pyramid
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Basic(Variant, frozen=True, tag="basic"):
@@ -24,9 +23,9 @@ class Basic(Variant, frozen=True, tag="basic"):
 
     def branch(self, c_in: int, width: int, stride: int) -> list[nn.Module]:
         """N×c_in×H×W → N×width×H/stride×W/stride."""
-        from visus.nn import conv_norm
+        from visus.nn import ConvNormAct
 
-        return [conv_norm(c_in, width, 3, stride), conv_norm(width, width, 3, act=False)]
+        return [ConvNormAct(c_in, width, 3, stride), ConvNormAct(width, width, 3, act=None)]
 
 
 class Bottleneck(Variant, frozen=True, tag="bottleneck"):
@@ -42,15 +41,15 @@ class Bottleneck(Variant, frozen=True, tag="bottleneck"):
 
     def branch(self, c_in: int, width: int, stride: int) -> list[nn.Module]:
         """N×c_in×H×W → N×4·width×H/stride×W/stride."""
-        from visus.nn import conv_norm
+        from visus.nn import ConvNormAct
 
         inner = round(width * self.width)
         if inner < 1 or inner % self.groups:
             raise ModelError(f"{inner} inner channels can't be divided into {self.groups} groups")
         return [
-            conv_norm(c_in, inner),
-            conv_norm(inner, inner, 3, stride, groups=self.groups),
-            conv_norm(inner, width * self.expansion, act=False),
+            ConvNormAct(c_in, inner),
+            ConvNormAct(inner, inner, 3, stride, groups=self.groups),
+            ConvNormAct(inner, width * self.expansion, act=None),
         ]
 
 
@@ -78,9 +77,9 @@ class LargeStem(Variant, frozen=True, tag="large"):
         """N×c_in×H×W → N×channels×H/4×W/4."""
         from torch import nn
 
-        from visus.nn import conv_norm
+        from visus.nn import ConvNormAct
 
-        return nn.Sequential(conv_norm(c_in, self.channels, 7, 2), nn.MaxPool2d(3, 2, 1))
+        return nn.Sequential(ConvNormAct(c_in, self.channels, 7, 2), nn.MaxPool2d(3, 2, 1))
 
 
 class SmallStem(Variant, frozen=True, tag="small"):
@@ -91,9 +90,9 @@ class SmallStem(Variant, frozen=True, tag="small"):
 
     def build(self, c_in: int) -> nn.Module:
         """N×c_in×H×W → N×channels×H×W."""
-        from visus.nn import conv_norm
+        from visus.nn import ConvNormAct
 
-        return conv_norm(c_in, self.channels, 3)
+        return ConvNormAct(c_in, self.channels, 3)
 
 
 class ResNet(Variant, frozen=True, tag="resnet"):
@@ -116,13 +115,12 @@ class ResNet(Variant, frozen=True, tag="resnet"):
 
         from visus.nn import Pyramid, Residual
 
-        if len(shape) != 3:
-            raise ModelError(f"a residual network takes images, not vectors of {shape[0]}", "--model mlp takes vectors")
+        channels, _, _ = require_image("a residual network", shape)
         if not self.depths or len(self.depths) != len(self.widths):
             raise ModelError(
                 f"depths {self.depths} and widths {self.widths} name no stages, or different numbers of them"
             )
-        stages, strides, c_in = [self.stem.build(shape[0])], [self.stem.stride], self.stem.channels
+        stages, strides, c_in = [self.stem.build(channels)], [self.stem.stride], self.stem.channels
         for index, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             out, first = width * self.block.expansion, 1 if index == 0 else 2
             blocks = []
@@ -143,7 +141,7 @@ class ResNet(Variant, frozen=True, tag="resnet"):
     def _skip(self, c_in: int, c_out: int, stride: int) -> nn.Module:
         from torch import nn
 
-        from visus.nn import PadShortcut, conv_norm
+        from visus.nn import ConvNormAct, PadShortcut
 
         if (c_in, stride) == (c_out, 1):
             return nn.Identity()
@@ -151,4 +149,4 @@ class ResNet(Variant, frozen=True, tag="resnet"):
             if c_out < c_in:
                 raise ModelError(f"{c_in} channels can't be padded to {c_out}", "--set model.spec.shortcut=project")
             return PadShortcut(c_in, c_out, stride)
-        return conv_norm(c_in, c_out, 1, stride, act=False)
+        return ConvNormAct(c_in, c_out, 1, stride, act=None)

@@ -1,16 +1,21 @@
 """Layers, and the two shapes that every network has: a pyramid of maps, and a classifier on top of one."""
 
-from visus.nn.conv import conv_norm, pooled_head
+from visus.nn.activation import Activation, activation
+from visus.nn.conv import ConvNormAct, Padding, TensorFlowPad, pooled_head
 from visus.nn.gate import Gate
 from visus.nn.lenet import Prototypes, ScaledTanh, SparseConv2d, Subsample
 from visus.nn.pyramid import Classifier, Pyramid, Rescale
-from visus.nn.residual import PadShortcut, Residual
+from visus.nn.residual import DropPath, PadShortcut, Residual
 from visus.nn.state import load_state
 
 __all__ = [
+    "Activation",
     "Classifier",
+    "ConvNormAct",
+    "DropPath",
     "Gate",
     "PadShortcut",
+    "Padding",
     "Prototypes",
     "Pyramid",
     "Rescale",
@@ -18,7 +23,8 @@ __all__ = [
     "ScaledTanh",
     "SparseConv2d",
     "Subsample",
-    "conv_norm",
+    "TensorFlowPad",
+    "activation",
     "load_state",
     "pooled_head",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,36 +12,70 @@ class Pyramid(nn.Module):
     """Stages from fine to coarse; what every task builds on.
 
     channels: of each stage's map. strides: of each stage's map relative to the input image; empty where the
-    features are vectors and not maps.
+    features are vectors and not maps. grid: rows×columns of patches, where stages pass tokens N×T×D, the last
+    rows·columns of which are the patches, row by row.
     """
 
-    def __init__(self, stages: Sequence[nn.Module], channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        grid: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
-        self.stages, self.channels, self.strides = nn.ModuleList(stages), channels, strides
+        self.stages, self.channels, self.strides, self.grid = nn.ModuleList(stages), channels, strides, grid
 
-    def maps(self, x_NCHW: Tensor) -> list[Tensor]:
-        """Every stage's map: the i-th is N × channels[i] × about H/strides[i] × about W/strides[i]."""
+    def outputs(self, x_NCHW: Tensor) -> list[Tensor]:
+        """What every stage gives to the next."""
         found = []
         for stage in self.stages:
             x_NCHW = stage(x_NCHW)
             found.append(x_NCHW)
         return found
 
+    def maps(self, x_NCHW: Tensor) -> list[Tensor]:
+        """Every stage's map: the i-th is N × channels[i] × about H/strides[i] × about W/strides[i]."""
+        found = self.outputs(x_NCHW)
+        if self.grid is None:
+            return found
+        patches = self.grid[0] * self.grid[1]
+        return [x_NTD[:, -patches:].mT.reshape(len(x_NTD), -1, *self.grid) for x_NTD in found]
+
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """The last stage's map."""
-        return self.maps(x_NCHW)[-1]
+        """The last stage's output: its map, or its tokens."""
+        for stage in self.stages:
+            x_NCHW = stage(x_NCHW)
+        return x_NCHW
 
 
 class Classifier(nn.Module):
-    """A pyramid and a head: N×C×H×W (or N×F) → N×K scores, before softmax."""
+    """A pyramid and a head: N×C×H×W (or N×F) → N×K scores, before softmax.
 
-    def __init__(self, backbone: Pyramid, head: nn.Module) -> None:
+    auxiliary: heads on the outputs of stages, by the stage's number; they only help while training, with `share` of
+    the loss each.
+    """
+
+    def __init__(
+        self,
+        backbone: Pyramid,
+        head: nn.Module,
+        auxiliary: Mapping[int, nn.Module] | None = None,
+        share: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.share = backbone, head, share
+        self.auxiliary = nn.ModuleDict({str(stage): module for stage, module in (auxiliary or {}).items()})
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         scores: Tensor = self.head(self.backbone(x_NCHW))
         return scores
+
+    def graded(self, x_NCHW: Tensor) -> list[tuple[float, Tensor]]:
+        """The scores of every head with the share of its loss: the main head's, 1, and then the auxiliary ones'."""
+        found = self.backbone.outputs(x_NCHW)
+        extra = [(self.share, module(found[int(stage)])) for stage, module in self.auxiliary.items()]
+        return [(1.0, self.head(found[-1])), *extra]
 
 
 class Rescale(nn.Module):

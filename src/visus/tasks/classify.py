@@ -18,6 +18,7 @@ from visus.data.types import Batch, Schema, Targets
 from visus.errors import DataError
 from visus.metrics import LabelMeter, TagMeter
 from visus.models import Network, build_classifier
+from visus.nn import Classifier
 from visus.spec import Variant
 from visus.tasks.base import Case
 from visus.training import Player
@@ -141,18 +142,23 @@ class Classify(Variant, frozen=True, tag="classify"):
         return build_classifier(network, schema.shape, len(schema.labels))
 
     def players(self, model: nn.Module) -> tuple[Player, ...]:
+        assert isinstance(model, Classifier)
         parameter = next(model.parameters())
         weights = None if self.weights is None else torch.tensor(self.weights, device=parameter.device)
 
         def loss(batch: Batch) -> dict[str, Tensor]:
-            scores_NK = model(batch.inputs)
+            (_, scores_NK), *others = model.graded(batch.inputs)
+            found = {"cross_entropy": graded(scores_NK, batch)}
+            if others:
+                found["auxiliary"] = torch.stack([share * graded(each_NK, batch) for share, each_NK in others]).sum()
+            return found
+
+        def graded(scores_NK: Tensor, batch: Batch) -> Tensor:
             if batch.target.labels is not None:
                 wanted_NK = batch.target.labels * (1 - self.smoothing) + self.smoothing / 2
-                return {"cross_entropy": F.binary_cross_entropy_with_logits(scores_NK, wanted_NK, pos_weight=weights)}
+                return F.binary_cross_entropy_with_logits(scores_NK, wanted_NK, pos_weight=weights)
             assert batch.target.label is not None
-            return {
-                "cross_entropy": F.cross_entropy(scores_NK, batch.target.label, weights, label_smoothing=self.smoothing)
-            }
+            return F.cross_entropy(scores_NK, batch.target.label, weights, label_smoothing=self.smoothing)
 
         return (Player.of("classifier", model, loss),)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from msgspec.structs import replace as with_fields
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from visus.data.types import Batch, Schema, Targets
 from visus.errors import DataError
 from visus.metrics import ValueMeter
 from visus.models import Network, build_classifier
-from visus.nn import Rescale
+from visus.nn import Classifier, Rescale
 from visus.spec import Variant
 from visus.tasks.base import Case
 from visus.training import Player
@@ -87,15 +88,22 @@ class Regress(Variant, frozen=True, tag="regress"):
             raise DataError("a regression needs the mean and std of its targets", "call `fitted` first")
         model = build_classifier(network, schema.shape, len(schema.values))
         model.head = nn.Sequential(model.head, Rescale(self.mean, self.std))
+        for stage, head in model.auxiliary.items():
+            model.auxiliary[stage] = nn.Sequential(head, Rescale(self.mean, self.std))
         return model
 
     def players(self, model: nn.Module) -> tuple[Player, ...]:
+        assert isinstance(model, Classifier)
         measure = LOSSES[self.loss]
         rescale = next(module for module in model.modules() if isinstance(module, Rescale))
 
         def loss(batch: Batch) -> dict[str, Tensor]:
             assert batch.target.values is not None
-            return {self.loss: measure(model(batch.inputs) / rescale.std, batch.target.values / rescale.std)}
+            parts = [
+                share * measure(found_NV / rescale.std, batch.target.values / rescale.std)
+                for share, found_NV in model.graded(batch.inputs)
+            ]
+            return {self.loss: torch.stack(parts).sum()}
 
         return (Player.of("regressor", model, loss),)
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from visus.errors import WeightsError
 from visus.models.lenet import C3_TABLE
 from visus.nn import (
+    ConvNormAct,
     Gate,
     PadShortcut,
     Prototypes,
@@ -16,7 +17,6 @@ from visus.nn import (
     ScaledTanh,
     SparseConv2d,
     Subsample,
-    conv_norm,
     load_state,
     pooled_head,
 )
@@ -139,20 +139,20 @@ def test_a_residual_leaves_its_input_alone():
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("act", [True, False])
+@pytest.mark.parametrize("act", ["relu", None])
 def test_convolution_normalisation_activation(act):
     torch.manual_seed(0)
-    layer, x = conv_norm(4, 6, 3, 2, groups=2, act=act), torch.randn(8, 4, 7, 9)
-    y = F.conv2d(x, layer[0].weight, stride=2, padding=1, groups=2)
+    layer, x = ConvNormAct(4, 6, 3, 2, groups=2, act=act), torch.randn(8, 4, 7, 9)
+    y = F.conv2d(x, layer.conv.weight, stride=2, padding=1, groups=2)
     mean, variance = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), keepdim=True, correction=0)
     wanted = (y - mean) / (variance + 1e-5).sqrt()
     assert torch.allclose(layer(x), wanted.clamp_min(0) if act else wanted, atol=1e-5)
-    assert layer[0].bias is None
+    assert layer.conv.bias is None
 
 
 def test_convolutions_start_with_hes_spread():
     # He et al. 2015 (arXiv:1502.01852), equation 14: the variance is 2 over the fan-out, 3·3·64
-    weight = conv_norm(32, 64, 3)[0].weight
+    weight = ConvNormAct(32, 64, 3).conv.weight
     assert weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.05)
 
 

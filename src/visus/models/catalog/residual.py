@@ -1,57 +1,15 @@
-"""The networks by name: one literal table; a variant is a value."""
+"""Residual networks and what became of them."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from visus.models.cards import Family, Figures, Published
-from visus.models.lenet import LeNet5
-from visus.models.mlp import MLP
+from visus.models.cards import Card, Family, Figures, Published
 from visus.models.resnet import Bottleneck, LargeStem, ResNet, SmallStem, SqueezeExcite
-from visus.spec import Spec
 
-Network = MLP | LeNet5 | ResNet
-
-
-class Card(Spec, frozen=True):
-    """One named network.
-
-    family: a key of FAMILIES. spec: builds it. input: C×H×W for which the figures hold and that is used where the
-    data don't say otherwise. fixed: whether it is made for that size, so that other images are fitted to it.
-    figures: proven by a test. crop: the usual share of the image that evaluation keeps.
-    """
-
-    family: str
-    spec: Network
-    input: tuple[int, int, int]
-    figures: Figures | None = None
-    published: Published | None = None
-    crop: float = 1.0
-    fixed: bool = False
-    about: str = ""
-
-    @property
-    def outputs(self) -> int:
-        """The classes that the figures are of."""
-        return self.figures.classes if self.figures else 1000
-
+Networks = ResNet
 
 FAMILIES: dict[str, Family] = {
-    "mlp": Family(
-        title="Multi-layer perceptron",
-        authors="Rumelhart, Hinton, Williams",
-        year=1986,
-        reference="Nature 323, 533–536",
-    ),
-    "lenet5": Family(
-        title="Gradient-based learning applied to document recognition",
-        authors="LeCun, Bottou, Bengio, Haffner",
-        year=1998,
-        reference="Proc. IEEE 86(11), 2278–2324",
-        departs="The fixed output codes are drawn at random (the paper names both ways) and not by hand; distances to "
-        "them are divided by 16 for softmax cross-entropy; "
-        "C5 covers the whole of S4 at any input size.",
-    ),
     "resnet": Family(
         title="Deep residual learning for image recognition",
         authors="He, Zhang, Ren, Sun",
@@ -80,10 +38,7 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-# A few thousand parameters each, for tests and for trying things out.
-TINY: dict[str, Network] = {
-    "mlp": MLP(hidden=(16, 8)),
-    "lenet5": LeNet5(),
+TINY: dict[str, Networks] = {
     "resnet": ResNet(depths=(1, 1), widths=(4, 8), stem=SmallStem(channels=4)),
     "wide_resnet": ResNet(depths=(1, 1), widths=(2, 4), block=Bottleneck(width=2), stem=LargeStem(channels=4)),
     "resnext": ResNet(depths=(1, 1), widths=(4, 8), block=Bottleneck(groups=2), stem=SmallStem(channels=4)),
@@ -92,7 +47,7 @@ TINY: dict[str, Network] = {
     ),
 }
 
-_IMAGENET, _CIFAR, _DIGIT = (3, 224, 224), (3, 32, 32), (1, 32, 32)
+_IMAGENET, _CIFAR = (3, 224, 224), (3, 32, 32)
 _TV1 = "torchvision, weights IMAGENET1K_V1, 224×224 centre crop"
 _R18 = ResNet(depths=(2, 2, 2, 2))
 _R34 = ResNet(depths=(3, 4, 6, 3))
@@ -102,7 +57,7 @@ _R152 = replace(_R50, depths=(3, 8, 36, 3))
 _R20 = ResNet(depths=(3, 3, 3), widths=(16, 32, 64), stem=SmallStem(), shortcut="pad")
 
 
-def _imagenet(family: str, spec: Network, count: int, macs: int, errors: tuple[float, float] | None = None) -> Card:
+def _imagenet(family: str, spec: Networks, count: int, macs: int, errors: tuple[float, float] | None = None) -> Card:
     figures = Figures(parameters=count, multiply_adds=macs)
     published = errors and Published(data="ImageNet", source=_TV1, top1_error=errors[0], top5_error=errors[1])
     return Card(family=family, spec=spec, input=_IMAGENET, figures=figures, published=published or None, crop=0.875)
@@ -120,25 +75,7 @@ def _cifar(depth: int, count: int, macs: int, error: float) -> Card:
     )
 
 
-CATALOG: dict[str, Card] = {
-    "mlp": Card(family="mlp", spec=MLP(), input=(1, 28, 28), about="two hidden layers of 128; for vectors and images"),
-    "lenet5": Card(
-        family="lenet5",
-        spec=LeNet5(),
-        input=_DIGIT,
-        fixed=True,
-        figures=Figures(parameters=60_000, multiply_adds=325_680, classes=10),
-        published=Published(data="MNIST", source="the paper, §III.B", top1_error=0.95),
-        about="as published: sparse C3, trainable subsampling, fixed output codes",
-    ),
-    "lenet5_full": Card(
-        family="lenet5",
-        spec=LeNet5(connect="full", pool="average", activation="tanh", output="linear"),
-        input=_DIGIT,
-        fixed=True,
-        figures=Figures(parameters=61_706, multiply_adds=416_520, classes=10),
-        about="the common reading: full C3, average pooling, tanh, linear output",
-    ),
+CARDS: dict[str, Card] = {
     "resnet8": Card(
         family="resnet",
         spec=ResNet(depths=(1, 1, 1), widths=(16, 32, 64), stem=SmallStem()),
