@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from visus import __version__
-from visus.cli import data, learn, look
+from visus.cli import data, learn, look, weights
 from visus.errors import VisusError
 
 app = cyclopts.App(
@@ -29,6 +29,7 @@ app.command(look.models)
 app.command(look.summary)
 app.command(look.recipes)
 app.command(data.app)
+app.command(weights.app)
 app.command(look.version)
 
 

@@ -7,12 +7,14 @@ read at once.
 from visus.models.build import build_classifier, find, list_models, stage_shapes
 from visus.models.cards import Card, Family
 from visus.models.catalog import CATALOG, FAMILIES, TINY, Network
+from visus.models.cut import Cut
 
 __all__ = [
     "CATALOG",
     "FAMILIES",
     "TINY",
     "Card",
+    "Cut",
     "Family",
     "Network",
     "build_classifier",

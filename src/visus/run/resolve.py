@@ -111,6 +111,7 @@ def _preprocess(given: Preprocessing, schema: Schema, card: Card, train: Samples
         crop=crop,
         interpolation=given.interpolation or "bilinear",
         fill=given.fill or 0,
+        order=given.order or "rgb",
     )
     if given.mean is None or given.std is None:
         mean, std = _statistics(train, image)

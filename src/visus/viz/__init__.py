@@ -5,7 +5,9 @@ All take plain arrays and strings, and return a matplotlib `Figure`; `save` and 
 
 from visus.viz.bars import counts, top
 from visus.viz.classification import calibration, confused_pairs, confusion, per_class
+from visus.viz.compared import compared_curves
 from visus.viz.curves import learning_curves, rate_curve
+from visus.viz.maps import sample_map
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
 from visus.viz.sheets import draw_boxes, sheet
@@ -18,6 +20,7 @@ __all__ = [
     "Table",
     "Text",
     "calibration",
+    "compared_curves",
     "confused_pairs",
     "confusion",
     "counts",
@@ -29,6 +32,7 @@ __all__ = [
     "rate_curve",
     "render",
     "residuals",
+    "sample_map",
     "save",
     "scatter",
     "sheet",
