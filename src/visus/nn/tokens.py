@@ -84,9 +84,9 @@ def sinusoids(count: int, width: int) -> Tensor:
 
 
 def keep_variance(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-    """The layer with new weights of variance one over its inputs (LeCun et al. 1998) and biases at zero.
+    """The layer with new weights, of variance one over its inputs (LeCun et al. 1998), and biases at zero.
 
-    What comes out of it then varies as what goes in, so that positions that are added keep their share.
+    What comes out of it then varies as much as what goes in.
     """
     nn.init.normal_(layer.weight, std=prod(layer.weight.shape[1:]) ** -0.5)
     if layer.bias is not None:
