@@ -109,8 +109,8 @@ def test_strides_are_true(family):
         for each, (stage, stride) in enumerate(zip(moving.stages[:2], moving.strides, strict=False)):
             here, there = moving.maps(x)[each], moving.maps(x.roll(stride, 3))[each]
             assert torch.allclose(here[..., :-1], there[..., 1:], atol=1e-6), stage
-    elif family == "mlp":
-        assert model.backbone.strides == ()  # vectors
+    elif family in ("mlp", "transformer"):
+        assert model.backbone.strides == ()  # vectors; the rows of an image
     else:  # windows without padding, or pooling that rounds up: each network's own tests hold its sizes
         maps = model.backbone.maps(inputs(family))
         for each, stride in zip(maps, model.backbone.strides, strict=True):

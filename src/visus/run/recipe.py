@@ -39,7 +39,7 @@ class Preprocessing(Spec, frozen=True):
 class Model(Spec, frozen=True):
     """Which network. name: in the catalog. spec: its settings; None for the catalog's.
 
-    weights: what it starts from: "imagenet", a source such as "torchvision:resnet50.v2", a file, or a run; None: random.
+    weights: what it starts from: "imagenet", a source such as "torchvision:resnet50.v2", a file, a run; None: random.
     """
 
     name: str = "resnet18"

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from visus.errors import WeightsError
 from visus.models import build_classifier
+from visus.models.vit import ViT
 from visus.nn.state import SHOWN
+from visus.ops.positions import resize_positions
 from visus.weights.peers.base import Pair, Peer
 
 COUNTER = "num_batches_tracked"  # of batches that a normalisation has seen: libraries store it or don't
@@ -61,6 +63,8 @@ def translate(
     found: dict[str, Tensor] = {}
     for entry in wanted if not problems else ():
         value = laid_out(peer, entry, stored[entry.theirs])
+        if isinstance(peer.spec, ViT) and value.ndim == 3 and entry.ours.endswith(".table"):
+            value = _positions(peer.spec, value, peer.input, shape or peer.input)
         if tuple(value.shape) != entry.shape:
             problems.append(f"{entry.theirs}: {_x(stored[entry.theirs].shape)} in {source}, {_x(entry.shape)} wanted")
         found[entry.ours] = value
@@ -83,6 +87,12 @@ def laid_out(peer: Peer, entry: Entry, value: Tensor) -> Tensor:
         value = entry.pair.change(value)
     squeezed = [each for each in value.shape if each > 1]
     return value.reshape(entry.shape) if squeezed == [each for each in entry.shape if each > 1] else value
+
+
+def _positions(spec: ViT, table_1TD: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> Tensor:
+    """Learnt positions of one grid of patches for another."""
+    was, wanted = ((rows // spec.patch, columns // spec.patch) for _, rows, columns in (old, new))
+    return table_1TD if was == wanted else resize_positions(table_1TD, was, wanted)
 
 
 def _their_name(peer: Peer, pair: Pair, module: nn.Module, name: str) -> str:

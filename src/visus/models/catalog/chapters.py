@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import origins, residual
+from visus.models.catalog import attention, origins, residual
 
-CHAPTERS = (origins, residual)
-Whole = origins.Networks | residual.Networks
+CHAPTERS = (origins, residual, attention)
+Whole = origins.Networks | residual.Networks | attention.Networks
