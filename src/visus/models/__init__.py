@@ -4,7 +4,7 @@ The modules here hold plain data and import torch only when something is built, 
 read at once.
 """
 
-from visus.models.build import build_classifier, find, list_models, stage_shapes
+from visus.models.build import build_classifier, find, list_models, signed, stage_shapes
 from visus.models.cards import Card, Family
 from visus.models.catalog import CATALOG, FAMILIES, TINY, Network
 from visus.models.cut import Cut
@@ -20,5 +20,6 @@ __all__ = [
     "build_classifier",
     "find",
     "list_models",
+    "signed",
     "stage_shapes",
 ]

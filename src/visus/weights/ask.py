@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from visus.errors import WeightsError
 from visus.weights import peer as program
 from visus.weights.peers import Peer
 
-PACKAGES = {"torchvision": "torchvision", "timm": "timm", "keras": "keras"}
+ASKABLE = ("torchvision", "timm", "keras")
 
 
 def ask(
@@ -33,15 +34,8 @@ def ask(
     python: an interpreter that has the library. images: N×C×H×W float32; by default `count` questions.
     Raises WeightsError where that interpreter lacks the library, and where the library fails.
     """
-    if peer.library not in PACKAGES:
+    if peer.library not in ASKABLE:
         raise WeightsError(f"{peer.library} can't be asked: it is no library that runs", "certify another source")
-    if subprocess.run(
-        [str(python), "-c", f"import {PACKAGES[peer.library]}"], capture_output=True, check=False
-    ).returncode:
-        raise WeightsError(
-            f"{python} can't import {PACKAGES[peer.library]}",
-            "name the Python of an environment that has it: --python peers/bin/python",
-        )
     with tempfile.TemporaryDirectory() as folder:
         out, given = Path(folder) / "answer.npz", Path(folder) / "images.npy"
         if images is not None:
@@ -51,11 +45,18 @@ def ask(
             "file": None if file is None else str(file.resolve()), "layers": list(layers), "out": str(out),
             "images": None if images is None else str(given), "count": count,
         }  # fmt: skip
-        done = subprocess.run(
-            [str(python), program.__file__], input=json.dumps(request), capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                [str(python), program.__file__], input=json.dumps(request), capture_output=True, text=True, check=False,
+                env={"KERAS_BACKEND": "torch", **os.environ},
+            )  # fmt: skip
+        except OSError as problem:
+            raise WeightsError(f"{python} can't be run: {problem.strerror}", "name a Python: --python") from None
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
-            raise WeightsError(f"{peer.library}'s {peer.call} failed: {last}")
+            remedy = "name the Python of an environment that has it: --python peers/bin/python"
+            raise WeightsError(
+                f"{python}: {peer.library}'s {peer.call} failed: {last}", remedy if "No module named" in last else ""
+            )
         with np.load(out) as answer:
             return dict(answer)

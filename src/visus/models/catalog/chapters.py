@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import attention, origins, residual
+from visus.models.catalog import attention, classic, origins, residual
 
-CHAPTERS = (origins, residual, attention)
-Whole = origins.Networks | residual.Networks | attention.Networks
+CHAPTERS = (origins, classic, residual, attention)
+Whole = origins.Networks | classic.Networks | residual.Networks | attention.Networks

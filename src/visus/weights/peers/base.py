@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class Pair:
     change: Callable[[Tensor], Tensor] | None = None
 
 
-Pairs = Callable[["Network"], Iterator[Pair]]
+Pairs = Callable[[Any], Iterator[Pair]]  # of a family's spec
 
 
 @dataclass(frozen=True, slots=True)
