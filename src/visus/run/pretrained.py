@@ -9,6 +9,7 @@ from visus.data.preprocess import ImagePreprocess
 from visus.data.types import Schema
 from visus.errors import WeightsError
 from visus.models import build_classifier, find
+from visus.nn import WithoutRandomStart
 from visus.prediction import Predictor, load, read_manifest
 from visus.prediction.bundle import is_bundle
 from visus.tasks import Classify
@@ -67,7 +68,8 @@ def pretrained(
     if is_bundle(weights):
         return load(weights, device_of(device))
     found = find_weights(weights, name, progress=progress)
-    model = build_classifier(found.network, found.input, found.classes)
+    with WithoutRandomStart():
+        model = build_classifier(found.network, found.input, found.classes)
     put(model, found, new_head=False)
     schema = Schema(
         shape=(found.input[0], 0, 0), labels=found.labels or tuple(f"class {index}" for index in range(found.classes))

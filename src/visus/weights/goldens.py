@@ -15,7 +15,7 @@ from torch import Tensor
 
 from visus.files import write_atomic
 from visus.models import build_classifier
-from visus.nn import Classifier, load_state
+from visus.nn import Classifier, WithoutRandomStart, load_state
 from visus.spec import Spec, decode
 from visus.weights.peer import filled, question
 from visus.weights.peers import Peer
@@ -60,7 +60,8 @@ def fill(golden: GoldenWeights) -> dict[str, Tensor]:
 
 def network(peer: Peer, stored: dict[str, Tensor], source: str) -> Classifier:
     """Our network with another library's tensors, ready to answer."""
-    model = build_classifier(peer.spec, peer.input, peer.classes)
+    with WithoutRandomStart():
+        model = build_classifier(peer.spec, peer.input, peer.classes)
     load_state(model, translate(peer, stored, peer.classes, source), source)
     return model.eval()
 

@@ -23,14 +23,18 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
+PERIOD = 1_000_003
 SAMPLED = 4096  # values of a layer's output that are compared
 
 
 def uniform(name: str, count: int) -> Array:
     """`count` float64 values in [0, 1) that depend on a name and on nothing else.
 
-    Value i is the 32-bit finaliser of MurmurHash3 over i·0x9E3779B9 + CRC-32(name), over 2³².
+    Value i is the 32-bit finaliser of MurmurHash3 over i·0x9E3779B9 + CRC-32(name), over 2³²; from PERIOD on, a prime,
+    the values come again, so that large tensors are filled as quickly as they can be copied.
     """
+    if count > PERIOD:
+        return np.resize(uniform(name, PERIOD), count)
     x = np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B9) + np.uint32(zlib.crc32(name.encode()))
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         x ^= x >> np.uint32(shift)
@@ -46,9 +50,9 @@ def filled(name: str, shape: tuple[int, ...], channels_last: bool = False) -> Ar
     offsets near 0, variances in 0.5…1.5. channels_last: kernels are stored as Keras does, inputs before outputs.
     """
     last = name.replace("/", ".").rpartition(".")[2]
-    u = uniform(name, math.prod(shape)).reshape(shape)
+    u = uniform(name, math.prod(shape)).astype(np.float32).reshape(shape)
     if last in ("num_batches_tracked", "count"):
-        value = np.zeros(shape)
+        value = np.zeros(shape, np.float32)
     elif last in ("running_var", "moving_variance", "variance"):
         value = 0.5 + u
     elif any(part in name for part in ("pos_embed", "class_token", "cls_token", "pos_embedding")):
@@ -56,12 +60,12 @@ def filled(name: str, shape: tuple[int, ...], channels_last: bool = False) -> Ar
     elif len(shape) >= 2:
         depthwise = last == "depthwise_kernel" or (channels_last and "depthwise" in name and len(shape) == 4)
         fan_in = math.prod(shape[:2] if depthwise else shape[:-1] if channels_last else shape[1:])
-        value = (2 * u - 1) * math.sqrt(5 / fan_in)
+        value = (2 * u - 1) * np.float32(math.sqrt(5 / fan_in))
     elif last in ("weight", "gamma"):
         value = 0.6 + 0.6 * u
     else:
         value = 0.2 * u - 0.1
-    return value.astype(np.float32)
+    return np.asarray(value, np.float32)
 
 
 def question(shape: tuple[int, ...], count: int = 1) -> Array:

@@ -54,6 +54,12 @@ def test_scales_by_what_a_tensor_is(name, shape, channels_last, low, high):
     assert high >= found.max() > high - 0.05 * (high - low)
 
 
+def test_large_tensors_repeat_from_a_prime_on():
+    found = uniform("fc.weight", peer.PERIOD + 3)
+    assert found[: peer.PERIOD + 3].tolist()[-3:] == found[:3].tolist()
+    assert all(peer.PERIOD % factor for factor in range(2, 1001))
+
+
 def test_counters_are_zero():
     assert filled("bn1.num_batches_tracked", ()) == 0
 
