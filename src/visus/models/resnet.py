@@ -98,8 +98,9 @@ class PreActivation(Variant, frozen=True, tag="pre-activation"):
     """Normalisation, ReLU, convolution; nothing after the sum (He et al. 2016, arXiv:1603.05027).
 
     A projection takes what the first normalisation and ReLU of its unit made, other shortcuts take the unit's input.
-    Behind a stem that ends with an activation the first unit has none of its own; after the last unit there is one
-    more. dropout: before the last convolution of each branch (Wide ResNet).
+    Behind a stem that ends with an activation the first unit has none of its own, as in the paper; behind a bare one
+    it has, after the stem's pooling (timm, Keras). After the last unit there is one more.
+    dropout: before the last convolution of each branch (Wide ResNet, arXiv:1605.07146).
     """
 
     dropout: Share = 0.0
