@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import chain, pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from visus.errors import ModelError
 from visus.explanation import summarize
 from visus.models import CATALOG, FAMILIES, build_classifier
 from visus.models.densenet import BottleneckLayer, DenseNet, PlainLayer
+from visus.models.layers import Layers
+from visus.models.parts import BatchNorm
 from visus.models.resnet import Bottleneck, PreActivation, ResNet
-from visus.models.stems import DeepStem, LargeStem, SmallStem
+from visus.models.stems import DeepStem, LargeStem, Pool, SmallStem
 from visus.nn import ConvNormAct, Gate, Pyramid, Residual
 from visus.nn.preact import NormAct
 
@@ -335,6 +338,40 @@ def test_every_layer_of_a_dense_block_sees_all_before_it():
     """Huang et al. 2016, §3: layer ℓ has k₀ + k·(ℓ − 1) maps in."""
     first = backbone_of("densenet121").stages[1]
     assert [layer.branch[0][0].norm.num_features for layer in first] == [64 + 32 * number for number in range(6)]
+
+
+@pytest.mark.parametrize("stem", [LargeStem, DeepStem])
+def test_what_a_stems_pooling_sees_beyond_the_edges(stem):
+    """Where a bare stem makes nothing but negative values: "symmetric" (torchvision, timm) nothing; "zeros" (Keras's
+    V2) zeros above and to the left, and of an odd number of pixels below and to the right; "ceil" (Caffe) begins at
+    the first pixel and cuts the last window off."""
+    torch.manual_seed(0)
+    x = torch.rand(1, 3, 17, 20) + 1
+    made = {pool: stem(channels=4, pool=pool, end="bare").build(3, Layers(BatchNorm())) for pool in get_args(Pool)}
+    for each in made.values():
+        each.load_state_dict(made["symmetric"].state_dict())
+    last = [m for m in made["symmetric"].modules() if isinstance(m, nn.Conv2d)][-1]
+    with torch.no_grad():
+        for each in made.values():
+            [m for m in each.modules() if isinstance(m, nn.Conv2d)][-1].weight.copy_(-last.weight.abs())
+        maps = {pool: each.eval()(x) for pool, each in made.items()}
+        convolved = made["symmetric"][:-1](x)
+    assert convolved.shape[2:] == (9, 10)
+    assert convolved.max() < 0
+    windows = {
+        "symmetric": [(range(max(2 * i - 1, 0), min(2 * i + 2, 9)), i) for i in range(5)],
+        "ceil": [(range(2 * i, min(2 * i + 3, 9)), i) for i in range(4)],
+    }
+    for pool, rows in windows.items():
+        assert maps[pool].shape[2:] == (len(rows), 5)
+        for seen, i in rows:
+            start = 1 if pool == "symmetric" else 2  # the second window of columns
+            assert torch.equal(maps[pool][0, :, i, 1], convolved[0, :, list(seen), start : start + 3].amax((1, 2)))
+    assert maps["zeros"].shape == maps["symmetric"].shape
+    edge = torch.zeros(5, 5, dtype=torch.bool)
+    edge[0] = edge[-1] = edge[:, 0] = True
+    assert (maps["zeros"][..., edge] == 0).all()
+    assert torch.equal(maps["zeros"][..., ~edge], maps["symmetric"][..., ~edge])
 
 
 @pytest.mark.parametrize(
