@@ -259,7 +259,7 @@ def test_squeeze_excite_adds_one_gate_a_block():
 
 def test_names_are_found_and_mistyped_ones_answered_with_the_nearest():
     assert find("resnet50") is CATALOG["resnet50"]
-    assert list_models("resnext*") == ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
+    assert list_models("resnext101*") == ["resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
     with pytest.raises(NotFound, match="resnet50"):
         find("resnet-50")
 

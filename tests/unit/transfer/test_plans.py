@@ -57,7 +57,13 @@ def test_short_names(text, plan):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("linaer", "did you mean linear"), ("stage", "stage:1"), ("partial:x", "partial:1"), ("full:2", "full"), ("", "known: ")],
+    [
+        ("linaer", "did you mean linear"),
+        ("stage", "stage:1"),
+        ("partial:x", "partial:1"),
+        ("full:2", "full"),
+        ("", "known: "),
+    ],
 )
 def test_a_mistyped_plan_is_answered_with_what_there_is(text, says):
     with pytest.raises(SpecError) as raised:

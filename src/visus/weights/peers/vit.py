@@ -54,7 +54,7 @@ def _blocks(spec: ViT) -> Iterator[tuple[str, int]]:
 
 def _peer(library: Library, name: str, network: str) -> Peer:
     spec = CATALOG[network].spec
-    return Peer(library, name, name, network, spec, torchvision if library == "torchvision" else timm)  # type: ignore[arg-type]
+    return Peer(library, name, name, network, spec, torchvision if library == "torchvision" else timm)
 
 
 PEERS = (
