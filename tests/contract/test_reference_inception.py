@@ -275,7 +275,7 @@ def test_inception_v4():
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_inception_resnet(version):
-    spec = TINY[f"inception_resnet_{version}"]
+    spec = replace(TINY["inception_resnet"], version=version)
     model = made(spec, (3, 80, 91)).eval()
     hand = Hand(model)
     x = given = torch.randn(2, 3, 80, 91, dtype=torch.double)

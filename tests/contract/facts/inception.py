@@ -15,8 +15,7 @@ FACTS = {
     "bn_inception": Facts(),
     "inception_v3": Facts(sizes=_LARGE, least=(75, 75), ceil=False),
     "inception_v4": Facts(sizes=_LARGE, least=(75, 75), ceil=False),
-    "inception_resnet_v1": Facts(sizes=_LARGE, least=(75, 75), ceil=False),
-    "inception_resnet_v2": Facts(sizes=_LARGE, least=(75, 75), ceil=False),
+    "inception_resnet": Facts(sizes=_LARGE, least=(75, 75), ceil=False),
     "xception": Facts(least=(7, 7), ceil=False),
 }
 

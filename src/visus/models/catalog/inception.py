@@ -15,13 +15,6 @@ from visus.models.xception import Xception
 
 Networks = GoogLeNet | BNInception | InceptionV3 | InceptionV4 | InceptionResNet | Xception
 
-_V4 = Family(
-    title="Inception-v4, Inception-ResNet and the impact of residual connections on learning",
-    authors="Szegedy, Ioffe, Vanhoucke, Alemi",
-    year=2016,
-    reference="arXiv:1602.07261",
-)
-
 FAMILIES: dict[str, Family] = {
     "googlenet": Family(
         title="Going deeper with convolutions",
@@ -47,14 +40,20 @@ FAMILIES: dict[str, Family] = {
         departs="The network of the authors' release, whose stem differs from the paper's table 1; at other sizes than "
         "299×299 the auxiliary head averages to 5×5 pixels.",
     ),
-    "inception_v4": replace(
-        _V4, departs="1×7 and 7×1 come in the order of the authors' release, not of the figures, in one branch a block."
+    "inception_v4": Family(
+        title="Inception-v4, Inception-ResNet and the impact of residual connections on learning",
+        authors="Szegedy, Ioffe, Vanhoucke, Alemi",
+        year=2016,
+        reference="arXiv:1602.07261",
+        departs="1×7 and 7×1 come in the order of the authors' release, not of the figures, in one branch a block.",
     ),
-    "inception_resnet_v1": _V4,
-    "inception_resnet_v2": replace(
-        _V4,
-        departs="The network of the authors' release: another stem than the paper's, 10, 20 and 10 blocks (the paper: "
-        "5, 10, 5), the last without ReLU, and a last convolution to 1536 channels.",
+    "inception_resnet": Family(
+        title="Inception-v4, Inception-ResNet and the impact of residual connections on learning",
+        authors="Szegedy, Ioffe, Vanhoucke, Alemi",
+        year=2016,
+        reference="arXiv:1602.07261",
+        departs="Version 2 is the network of the authors' release: another stem than the paper's, 10, 20 and 10 blocks "
+        "(the paper: 5, 10, 5), the last without ReLU, and a last convolution to 1536 channels.",
     ),
     "xception": Family(
         title="Xception: deep learning with depthwise separable convolutions",
@@ -73,13 +72,11 @@ TINY: dict[str, Networks] = {
     "bn_inception": BNInception(width=_THIN),
     "inception_v3": InceptionV3(width=_THIN, auxiliary=AuxiliaryHead(channels=8, hidden=16)),
     "inception_v4": InceptionV4(depths=(1, 1, 1), width=_THIN),
-    "inception_resnet_v1": replace(_RESNET1, depths=(2, 1, 1), width=_THIN),
-    "inception_resnet_v2": replace(_RESNET2, depths=(1, 1, 2), width=_THIN),
+    "inception_resnet": replace(_RESNET2, depths=(2, 1, 2), width=_THIN),
     "xception": Xception(stem=(4, 8), entry=(8, 12), middle=1, exit=16, last=(16, 24)),
 }
 
 _SIDE_224, _SIDE_299 = (3, 224, 224), (3, 299, 299)
-_GOOGLENET = GoogLeNet(auxiliary=AuxiliaryHeads())
 
 
 def _error(source: str, top1: float | None, top5: float) -> Published:
@@ -89,7 +86,7 @@ def _error(source: str, top1: float | None, top5: float) -> Published:
 CARDS: dict[str, Card] = {
     "googlenet": Card(
         family="googlenet",
-        spec=_GOOGLENET,
+        spec=GoogLeNet(auxiliary=AuxiliaryHeads()),
         input=_SIDE_224,
         figures=Figures(parameters=13_378_280, multiply_adds=1_582_671_872),
         published=_error("the paper, table 3, one network, one crop", None, 10.07),
@@ -147,7 +144,7 @@ CARDS: dict[str, Card] = {
         crop=0.875,
     ),
     "inception_resnet_v1": Card(
-        family="inception_resnet_v1",
+        family="inception_resnet",
         spec=_RESNET1,
         input=_SIDE_299,
         figures=Figures(parameters=22_756_328, multiply_adds=6_206_361_696),
@@ -156,7 +153,7 @@ CARDS: dict[str, Card] = {
         about="residual connections around Inception modules; as costly as v3",
     ),
     "inception_resnet_v2": Card(
-        family="inception_resnet_v2",
+        family="inception_resnet",
         spec=_RESNET2,
         input=_SIDE_299,
         figures=Figures(parameters=55_843_464, multiply_adds=13_155_794_016),
