@@ -114,7 +114,7 @@ def test_strides_are_true(family):
     else:  # windows without padding, or pooling that rounds up: each network's own tests hold its sizes
         maps = model.backbone.maps(inputs(family))
         for each, stride in zip(maps, model.backbone.strides, strict=True):
-            assert abs(each.shape[2] - shapes(family)[0][1] / stride) <= 3
+            assert abs(each.shape[2] - shapes(family)[0][1] / stride) <= 4
 
 
 @tiny

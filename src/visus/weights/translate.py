@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from visus.ops.positions import resize_positions
 from visus.weights.peers.base import Pair, Peer
 
 COUNTER = "num_batches_tracked"  # of batches that a normalisation has seen: libraries store it or don't
+NUMBERED = ("conv2d", "batch_normalization")
 KERAS_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
@@ -56,6 +58,7 @@ def translate(
 
     Raises WeightsError that names the tensors that are missing, too many, or of another shape.
     """
+    stored = renumbered(stored) if peer.library == "keras" else stored
     wanted = entries(peer, classes, shape)
     problems = [f"{entry.theirs}: not in {source}" for entry in wanted if entry.theirs not in stored]
     known = {entry.theirs for entry in wanted}
@@ -76,6 +79,22 @@ def translate(
         )
     norms = {entry.ours.rpartition(".")[0] for entry in wanted if entry.ours.endswith(".running_mean")}
     return found | {f"{norm}.{COUNTER}": torch.zeros((), dtype=torch.int64) for norm in norms}
+
+
+def renumbered(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keras's tensors with the layers that it numbers, conv2d_94, counted from nought: the numbers in a file go on from
+    those of other networks that were made before it."""
+    layers = {name.partition("/")[0] for name in stored}
+    found: dict[str, str] = {}
+    for kind in NUMBERED:
+        numbers = sorted(
+            (int(match[1] or 0), layer) for layer in layers if (match := re.fullmatch(rf"{kind}(?:_(\d+))?", layer))
+        )
+        found |= {layer: f"{kind}_{place}" if place else kind for place, (_, layer) in enumerate(numbers)}
+    return {
+        f"{found.get(name.partition('/')[0], name.partition('/')[0])}/{name.partition('/')[2]}": tensor
+        for name, tensor in stored.items()
+    }
 
 
 def laid_out(peer: Peer, entry: Entry, value: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import attention, classic, origins, residual
+from visus.models.catalog import attention, classic, inception, origins, residual
 
-CHAPTERS = (origins, classic, residual, attention)
-Whole = origins.Networks | classic.Networks | residual.Networks | attention.Networks
+CHAPTERS = (origins, classic, inception, residual, attention)
+Whole = origins.Networks | classic.Networks | inception.Networks | residual.Networks | attention.Networks

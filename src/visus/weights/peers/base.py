@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,7 +60,17 @@ class Peer:
         return f"{self.library}:{self.name}"
 
 
-def within(ours: str, theirs: str, rows: Mapping[str, str]) -> Iterator[Pair]:
-    """Pairs of the layers inside two blocks: `rows` from a path within ours to a path within theirs."""
-    for mine, other in rows.items():
-        yield Pair(f"{ours}.{mine}", f"{theirs}{other}")
+def numbered(spec: Network, shape: tuple[int, int, int], without: Collection[str] = ()) -> Iterator[Pair]:
+    """Pairs of units with Keras's numbered layers, conv2d, conv2d_1, …: ours in order are theirs in order.
+
+    without: units of ours that have names of their own there.
+    """
+    import torch
+
+    with torch.device("meta"):
+        state = spec.build(shape).state_dict()
+    units = [f"backbone.{name.removesuffix('.conv.weight')}" for name in state if name.endswith(".conv.weight")]
+    for index, ours in enumerate(each for each in units if each not in without):
+        ending = f"_{index}" if index else ""
+        yield Pair(f"{ours}.conv", f"conv2d{ending}")
+        yield Pair(f"{ours}.norm", f"batch_normalization{ending}")
