@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from visus.data.imagenet import imagenet_labels
 from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
-from visus.models import Network, build_classifier, find
+from visus.models import Cut, Network, build_classifier, find
 from visus.nn import load_state
 from visus.weights.formats import Stored, read_weights
 from visus.weights.peers import PEERS, Peer
@@ -85,6 +86,17 @@ def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
     ]  # fmt: skip
     load_state(model, kept | {name: state[name] for name in left}, weights.source)
     return left
+
+
+def cut_down(weights: Weights, cut: Cut) -> Weights:
+    """The weights of the first stages of a network, and nothing of its head."""
+    later = re.compile(r"backbone\.stages\.(\d+)\.")
+    kept = {
+        name: tensor
+        for name, tensor in weights.tensors.items()
+        if not _of_head(name) and not ((match := later.match(name)) and int(match[1]) > cut.stage)
+    }
+    return replace(weights, network=cut, tensors=kept, labels=())
 
 
 def class_dependent(network: Network, shape: Shape) -> list[str]:

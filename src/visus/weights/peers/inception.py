@@ -187,7 +187,7 @@ def keras_xception(_: Xception) -> Iterator[Pair]:
 
 
 def _xception_blocks() -> Iterator[tuple[int, str, int]]:
-    """The paper's twelve blocks with a shortcut: number, ours, separable convolutions (two where the shortcut learns)."""
+    """The twelve blocks with a shortcut: number, ours, separable convolutions (two where the shortcut learns)."""
     places = ["1.0", "2.0", "3.0", *(f"3.{1 + index}" for index in range(8)), "4.0"]
     for number, place in enumerate(places, 1):
         yield number, f"{AT}{place}", 3 if 4 <= number <= 11 else 2
