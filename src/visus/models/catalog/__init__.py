@@ -7,10 +7,10 @@ things out) and its CARDS.
 from __future__ import annotations
 
 from visus.models.cards import Card, Family
-from visus.models.catalog import origins, residual
+from visus.models.catalog import mobile, origins, residual
 
-Network = origins.Networks | residual.Networks
-CHAPTERS = (origins, residual)
+Network = origins.Networks | residual.Networks | mobile.Networks
+CHAPTERS = (origins, residual, mobile)
 
 FAMILIES: dict[str, Family] = {name: family for chapter in CHAPTERS for name, family in chapter.FAMILIES.items()}
 TINY: dict[str, Network] = {name: spec for chapter in CHAPTERS for name, spec in chapter.TINY.items()}
