@@ -148,7 +148,7 @@ def _section(path: str, struct: kinds.StructType, tagged: bool, level: int) -> I
     """A struct's docstring and table, then the structs inside it."""
     if tagged:
         level += 1
-        yield f"{'#' * level} {path}.kind = {struct.tag}\n"
+        yield f"{'#' * level} {path}.kind = {struct.tag}\n" if struct.tag else f"{'#' * level} {path}\n"
     meanings = _meanings(struct.cls)
     if meanings[""]:
         yield _md(meanings[""]) + "\n"
@@ -233,6 +233,8 @@ def _type(found: kinds.Type) -> str:
             text = f"list of {len(found.item_types)}: {_type(found.item_types[0])}"
         case kinds.VarTupleType():
             text = f"list of: {_type(found.item_type)}"
+        case kinds.StructType():
+            text = f"table of {', '.join(f'`{field.name}`' for field in found.fields)}"
         case _:
             text = NAMES[type(found)]
     return text
@@ -243,6 +245,8 @@ def _value(value: Any) -> str:
         return FOUND
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple) and any(isinstance(each, tuple | msgspec.Struct) for each in value):
+        return f"{len(value)} rows"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`" if value != "" else ""

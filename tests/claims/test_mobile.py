@@ -10,11 +10,19 @@ from torch import nn
 
 from visus.explanation import Summary, summarize
 from visus.models import CATALOG, FAMILIES, build_classifier
+from visus.models.cards import Figures
 from visus.models.mobilenet_v1 import MobileNetV1
 from visus.nn import Classifier, ConvNormAct, DropPath, Gate, Residual
 
 V1 = [name for name, card in CATALOG.items() if card.family == "mobilenet_v1"]
 WIDTHS = [name for name in V1 if CATALOG[name].input[1] == 224]
+
+
+def figures(name: str) -> Figures:
+    """The card's; the contract of networks holds them to published counts."""
+    found = CATALOG[name].figures
+    assert found is not None
+    return found
 
 
 @cache
@@ -115,7 +123,7 @@ def test_with_full_convolutions_mobilenet_would_have_4866_million_multiply_adds(
         macs, weights = macs + filters * shape[1] * shape[2], weights + filters
     assert macs // 10**6 == 4_866
     assert round((weights + 1024 * 1000) / 1e6, 1) == 29.3
-    found = looked_into("mobilenet_v1")
+    found = figures("mobilenet_v1")
     assert round(found.multiply_adds / 1e6) == 569
     assert round(found.parameters / 1e6, 1) == 4.2
 
@@ -170,7 +178,7 @@ def test_the_resolution_multiplier_scales_the_input(name):
 )
 def test_the_papers_tables_of_widths_and_resolutions(name, millions, parameters):
     """The paper, tables 6 and 7, in millions (569 is rounded, 290 of 290.7 cut)."""
-    found = looked_into(name)
+    found = figures(name)
     assert millions in (round(found.multiply_adds / 1e6), found.multiply_adds // 10**6)
     assert round(found.parameters / 1e6, 1) == parameters
 
@@ -182,7 +190,6 @@ def test_there_are_sixteen_mobilenets_v1():
     assert {(CATALOG[name].spec.alpha, CATALOG[name].input[1]) for name in V1} == {
         (alpha, side) for alpha in (1, 0.75, 0.5, 0.25) for side in (224, 192, 160, 128)
     }
-    assert all(CATALOG[name].about == f"{CATALOG[name].spec.alpha} MobileNet-{CATALOG[name].input[1]}" for name in V1)
 
 
 def test_mobilenet_v1_at_another_width():
@@ -360,7 +367,7 @@ def test_the_minimalistic_networks_have_no_advanced_blocks(name):
 )
 def test_the_authors_table_of_mobilenets_v3(name, millions, parameters):
     """The authors' README, in millions; of parameters the last digit is cut or rounded."""
-    found = looked_into(name)
+    found = figures(name)
     assert millions is None or round(found.multiply_adds / 1e6) == millions
     assert abs(found.parameters / 1e6 - parameters) < 0.1
 
@@ -384,7 +391,7 @@ def test_efficientnet_b0_is_the_papers_table_1():
             assert (middle.kernel_size, middle.in_channels) == ((size, size), expand * first.in_channels)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", [0, 3, 7])
 def test_every_block_of_efficientnet_has_a_gate_of_a_quarter_of_its_input(number):
     """MnasNet's MBConv, which the paper names, with squeeze-and-excitation; its authors' code: se_ratio 0.25, of the
     channels that come in."""
@@ -401,7 +408,7 @@ def test_every_block_of_efficientnet_has_a_gate_of_a_quarter_of_its_input(number
 )
 def test_the_papers_table_of_efficientnets(number, millions, billions):
     """The paper, table 2: parameters and multiply-adds ("FLOPS") at each network's size, to its two digits."""
-    found, card = looked_into(f"efficientnet_b{number}"), CATALOG[f"efficientnet_b{number}"]
+    found, card = figures(f"efficientnet_b{number}"), CATALOG[f"efficientnet_b{number}"]
     assert found.parameters / 1e6 == pytest.approx(millions, rel=0.025)
     assert found.multiply_adds / 1e9 == pytest.approx(billions, rel=0.05)
     assert card.input[1] == (224, 240, 260, 300, 380, 456, 528, 600)[number]
@@ -427,8 +434,8 @@ def test_stochastic_depth_and_dropout_of_efficientnet():
              if isinstance(block, Residual) and isinstance(block.drop, DropPath)]  # fmt: skip
     assert [i for i, _ in found] == [2, 4, 6, 7, 9, 10, 12, 13, 14]
     assert all(rate == pytest.approx(0.2 * i / 16) for i, rate in found)
-    dropout = [next(m.p for m in on_meta(f"efficientnet_b{n}").head if isinstance(m, nn.Dropout)) for n in range(8)]
-    assert dropout == [0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
+    assert [m.p for m in on_meta("efficientnet_b0").head if isinstance(m, nn.Dropout)] == [0.2]
+    assert [CATALOG[f"efficientnet_b{n}"].spec.dropout for n in range(8)] == [0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("number", range(5))
@@ -443,7 +450,7 @@ def test_efficientnet_lite(number):
     assert model.backbone.channels[1:-1] == full.backbone.channels[1:-1]
     depths, of_full = ([len(stage) for stage in each.backbone.stages[1:-1]] for each in (model, full))
     assert depths == [1, *of_full[1:-1], 1]
-    millions = round(looked_into(f"efficientnet_lite{number}").parameters / 1e6, 1)
+    millions = round(figures(f"efficientnet_lite{number}").parameters / 1e6, 1)
     assert millions == (4.7, 5.4, 6.1, 8.2, 13.0)[number]
 
 

@@ -36,18 +36,20 @@ class EfficientNet(Variant, frozen=True, tag="efficientnet"):
     """EfficientNet (Tan & Le 2019, arXiv:1905.11946): N×C×H×W in, a map for each row of table 1 out, from the stem's to
     the last 1×1 convolution's.
 
-    rows: of inverted residuals at width = depth = 1. width: of every layer's channels, rounded to multiples of
-    `divisor`. depth: of each row's number of blocks, rounded up. (The third thing to scale, resolution, is the input's
-    size.) scaling: "compound", all of it; "lite" leaves the stem, the last convolution and the depth of the first and
-    the last row as they are. stem, top: channels of the first and the last convolution. squeeze: in each block's gate,
-    the squeezed channels over those that come into the block; 0 for no gates. drop: stochastic depth, from 0 at the
-    first block to this after the last. dropout: before the last layer.
+    rows: of inverted residuals, at width = depth = 1. width: of every layer's channels. divisor: channels are rounded
+    to multiples of it. depth: of each row's number of blocks, rounded up; the third thing to scale, resolution, is the
+    input's size. scaling: "compound", all of it; "lite" leaves the stem, the last convolution and the depth of the
+    first and the last row as they are. stem, top: channels of the first and of the last convolution. activation: of
+    every layer that has one, and in the gates. squeeze: in each block's gate, the squeezed channels over those that
+    come into the block; 0 for no gates. drop: stochastic depth, from 0 at the first block to this after the last.
+    dropout: before the last layer. padding: "symmetric" or "tensorflow" (see `TensorFlowPad`).
 
-    norm: momentum as in the paper's §5.2, eps as in the authors' code. Keras's weights and timm's tf_efficientnet_*
-    have padding "tensorflow"; torchvision's of B0 to B4 and timm's other weights have BatchNorm().
+    torchvision's weights of B5 to B7 fit as it stands; its others and timm's have BatchNorm(), Keras's and timm's
+    tf_efficientnet_* have padding "tensorflow".
 
-    Departs from the paper: nothing; what it doesn't say is as in the authors' code: the gates' squeezing, image sizes,
-    the ratio of dropout of each network. EfficientNet-Lite has no paper, only that code.
+    Departs from the paper: nothing. What it doesn't say is as in the authors' code: by how much the gates squeeze,
+    normalisation's eps (momentum: §5.2), the images' sizes, the ratio of dropout of each network. EfficientNet-Lite has
+    no paper, only that code.
     """
 
     width: Factor = 1.0

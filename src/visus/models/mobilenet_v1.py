@@ -20,16 +20,18 @@ class MobileNetV1(Variant, frozen=True, tag="mobilenet_v1"):
     """MobileNets (Howard et al. 2017, arXiv:1704.04861): N×C×H×W in, one map a stage out, the stem's first.
 
     A layer is a depthwise separable convolution: one 3×3 filter a channel, then 1×1 across channels, each with
-    normalisation and activation. alpha: the width multiplier α, of every layer's channels, rounded down. (The
-    resolution multiplier ρ is the input's size.) stem: channels of the first, full convolution. widths, depths:
-    channels and layers a stage at α = 1; the first layer of each stage but the first has stride 2.
-    dropout: before the last layer.
+    normalisation and activation.
 
-    The authors' code, from which the weights of Keras come, has activation "relu6", padding "tensorflow" and
-    BatchNorm(eps=1e-3); timm's weights have "relu6".
+    alpha: the width multiplier α, of every layer's channels, rounded down; the resolution multiplier ρ is the input's
+    size. stem: channels of the first, full convolution. widths, depths: channels and layers a stage at α = 1; the first
+    layer of each stage but the first has stride 2. activation: of every layer. padding: "symmetric" or, as in the
+    authors' code, "tensorflow" (see `TensorFlowPad`). dropout: before the last layer.
 
-    Departs from the paper: its table 1 prints stride 2 at the last depthwise convolution, but has 7×7 before and after
-    it: the stride is 1. Dropout of 0.001 is the authors' code's; the paper names none.
+    The authors' weights, which are also Keras's, have activation "relu6", padding "tensorflow" and
+    BatchNorm(eps=1e-3); timm's have "relu6".
+
+    Departs from the paper: table 1 prints stride 2 at the last depthwise convolution, but has 7×7 before and after it,
+    so the stride is 1. Dropout of 0.001 is the authors' code's; the paper names none.
     """
 
     alpha: Factor = 1.0

@@ -35,13 +35,13 @@ class MobileNetV2(Variant, frozen=True, tag="mobilenet_v2"):
     """MobileNet v2: inverted residuals and linear bottlenecks (Sandler et al. 2018, arXiv:1801.04381): N×C×H×W in, a
     map for each row of table 2 out, from the stem's to the last 1×1 convolution's.
 
-    rows: of inverted residuals, at alpha = 1. alpha: the width multiplier, of every layer's channels, which are rounded
-    to multiples of `divisor`. stem, top: channels of the first and of the last convolution; the last is never made
-    narrower than `top`. dropout: before the last layer.
+    rows: of inverted residuals, at alpha = 1. alpha: the width multiplier, of every layer's channels. divisor: channels
+    are rounded to multiples of it. stem: channels of the first convolution. top: of the last one, which alpha makes
+    wider, never narrower. padding: "symmetric" or "tensorflow" (see `TensorFlowPad`). dropout: before the last layer.
 
     torchvision's and timm's weights fit as it stands; those of Keras have padding "tensorflow" and BatchNorm(eps=1e-3).
 
-    Departs from the paper: nothing; rounding and dropout are those of the authors' code.
+    Departs from the paper: nothing; rounding and dropout, of which it says little, are as in the authors' code.
     """
 
     alpha: Factor = 1.0

@@ -85,16 +85,18 @@ class MobileNetV3(Variant, frozen=True, tag="mobilenet_v3"):
     """MobileNet v3 (Howard et al. 2019, arXiv:1905.02244): N×C×H×W in, one map a stage out, from the stem's to the last
     1×1 convolution's.
 
-    stages: rows of the paper's tables at alpha = 1. alpha: the width multiplier, of the channels of rows and of `top`,
-    rounded to multiples of `divisor`; a row's inner channels keep their ratio to the channels in. stem: channels of the
-    first convolution. top: of the last. wide: of the layer after pooling; alpha makes it wider, never narrower.
-    activation: of these three. dropout: before the last layer.
+    stages: rows of the paper's tables, at alpha = 1. alpha: the width multiplier, of the channels of rows and of `top`;
+    a row's inner channels keep their ratio to the channels in. divisor: channels are rounded to multiples of it.
+    stem, top: channels of the first and of the last convolution. wide: of the layer after pooling; alpha makes it
+    wider, never narrower. activation: of these three. padding: "symmetric" or "tensorflow" (see `TensorFlowPad`).
+    dropout: before the last layer.
 
-    norm: momentum as in the paper's §6.1, eps as in the authors' code. torchvision's weights fit as it stands, Keras's
-    and timm's tf_mobilenetv3_* have padding "tensorflow", timm's others BatchNorm().
+    torchvision's weights fit as it stands; Keras's and timm's tf_mobilenetv3_* have padding "tensorflow", timm's others
+    BatchNorm().
 
     Departs from the paper: in table 2 (the small network) the last 1×1 convolution has a gate; it has none here, as in
-    the authors' code and in all widely used weights.
+    the authors' code and in all widely used weights. Normalisation's momentum is that of §6.1, its eps the authors'
+    code's.
     """
 
     stages: tuple[tuple[Bneck, ...], ...] = LARGE

@@ -105,7 +105,7 @@ def _card(
 
 
 # α: parameters; at 224, 192, 160 and 128 pixels multiply-adds, and top-1 and top-5 error of the authors' weights
-_SLIM = "the authors' weights (tensorflow/models, research/slim/nets/{}), {side}×{side} centre crop"
+_SLIM = "the authors' weights (tensorflow/models, research/slim/nets/{}), centre crop of the card's size"
 _V1 = {
     1.0: (4_231_976, {
         224: (568_740_352, 29.1, 10.1), 192: (418_121_728, 30.0, 10.8),
@@ -139,15 +139,14 @@ _MOBILENET_V1 = {
         MobileNetV1(alpha=alpha),
         side,
         (parameters, macs),
-        _SLIM.format("mobilenet_v1.md", side=side),
+        _SLIM.format("mobilenet_v1.md"),
         (top1, top5),
-        about=f"{alpha} MobileNet-{side}",
     )
     for alpha, (parameters, sides) in _V1.items()
     for side, (macs, top1, top5) in sides.items()
 }
 
-_V2_SLIM = _SLIM.format("mobilenet", side=224)
+_V2_SLIM = _SLIM.format("mobilenet")
 _MOBILENET_V2 = {
     name: _card("mobilenet_v2", MobileNetV2(alpha=alpha), 224, figures, source, errors)
     for name, alpha, figures, source, errors in (
@@ -175,7 +174,7 @@ _MOBILENET_V3 = {
         ("mobilenet_v3_large", _V3_LARGE, (5_483_032, 216_589_760), f"{_TORCHVISION}, 224×224 centre crop",
          (25.958, 8.66), ""),
         ("mobilenet_v3_large_075", replace(_V3_LARGE, alpha=0.75), (3_993_528, 154_560_624),
-         _SLIM.format("mobilenet", side=224), (26.7, None), ""),
+         _SLIM.format("mobilenet"), (26.7, None), ""),
         ("mobilenet_v3_large_minimal",
          replace(_V3_LARGE, stages=_minimal(LARGE), activation="relu"), (3_924_288, 209_136_704),
          f"{_TIMM} tf_mobilenetv3_large_minimal_100.in1k", (27.73, 9.336), _MINIMAL),
