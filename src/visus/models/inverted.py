@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from visus.nn import Activation, ConvNormAct
 
 Padding = Literal["symmetric", "tensorflow"]
+Window = Literal[3, 5, 7]
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -59,7 +60,7 @@ class Inverted(Spec, frozen=True):
 
     channels: Count
     expand: Count = 6
-    size: Count = 3
+    size: Window = 3
     stride: Count = 1
     depth: Count = 1
 
