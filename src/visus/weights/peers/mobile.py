@@ -252,7 +252,7 @@ def _v1_peers() -> Iterator[Peer]:
             ours = ("" if (width, side) == (100, 224) else f"_{width:03d}") + ("" if side == 224 else f"_{side}")
             arguments = {"alpha": width / 100, "input_shape": [side, side, 3]}
             yield _peer(
-                "keras", f"mobilenet_{width:03d}_{side}", f"mobilenet_v1{ours}", keras_v1, _KERAS,
+                "keras", f"mobilenet_{width:03d}_{side}", f"mobilenet_v1{ours}", keras_v1, {**_KERAS, "activation": "relu6"},
                 call="MobileNet", arguments=arguments,
             )  # fmt: skip
 
@@ -300,12 +300,14 @@ def _efficientnet_peers() -> Iterator[Peer]:
         ours = f"efficientnet_lite{number}"
         yield _peer("timm", ours, ours, timm, _PLAIN)
         yield _peer("timm", f"tf_{ours}", ours, timm, _KERAS)
-        yield _peer("efficientnet_lite_pytorch", f"lite{number}", ours, lite_pytorch, call=f"efficientnet-lite{number}")
+        yield _peer(
+            "efficientnet_lite_pytorch", f"lite{number}", ours, lite_pytorch, _KERAS, call=f"efficientnet-lite{number}"
+        )
 
 
 PEERS = (
     _peer("torchvision", "mobilenet_v2", "mobilenet_v2", torchvision_v2, _PLAIN),
-    _peer("timm", "mobilenetv1_100", "mobilenet_v1", timm_v1, _PLAIN),
+    _peer("timm", "mobilenetv1_100", "mobilenet_v1", timm_v1, {**_PLAIN, "activation": "relu6"}),
     *_v1_peers(),
     *_v2_peers(),
     *_v3_peers(),
