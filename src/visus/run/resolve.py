@@ -17,7 +17,9 @@ from visus.data.samples import Samples
 from visus.data.types import Schema, Targets
 from visus.errors import DataError, SpecError, UnreadableImage
 from visus.models import Card, Network, find
+from visus.prediction import NetworkManifest
 from visus.run.recipe import Preprocessing, Recipe
+from visus.spec import tree
 from visus.tasks import AnyTask, Classify, Regress
 
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
@@ -36,6 +38,18 @@ class Plan:
     network: Network
     preprocess: Preprocess
     augment: Augment
+
+    def manifest(self, fingerprint: str) -> NetworkManifest:
+        """What the model that is trained is. fingerprint: of the data."""
+        return NetworkManifest(
+            task=self.task,
+            model=self.recipe.model.name,
+            network=self.network,
+            schema=self.schema,
+            preprocess=self.preprocess,
+            fingerprint=fingerprint,
+            recipe=tree(self.recipe),
+        )
 
 
 def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Plan:

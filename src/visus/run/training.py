@@ -16,7 +16,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from visus import __version__, viz
-from visus.data.dataset import Dataset
 from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
 from visus.data.splits import divide
@@ -24,11 +23,11 @@ from visus.data.types import Skipped
 from visus.errors import CheckpointError, RunError, TrainingError
 from visus.metrics import Score
 from visus.nn import load_state
-from visus.prediction import Manifest, Predictor
+from visus.prediction import NetworkPredictor, Predictor
 from visus.prediction import load as load_bundle
 from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
-from visus.run.evaluation import Evaluation, epoch_line, evaluate_model, rows_of
+from visus.run.evaluation import Evaluation, epoch_line, evaluate_predictor, rows_of
 from visus.run.find_rate import sweep
 from visus.run.folder import RunFolder, check_free, create, existing, table
 from visus.run.recipe import Recipe
@@ -36,7 +35,7 @@ from visus.run.report import write_report
 from visus.run.resolve import Plan, resolve
 from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
-from visus.run.watch import Terminal, Watch
+from visus.run.watch import Bar, Terminal, Watch
 from visus.spec import tree
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
@@ -263,9 +262,7 @@ class _Training:
             row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
         row["train/loss"] = sum(state.sums.values()) / self.steps_per_epoch
         if "val" in self.loaders:
-            found = evaluate_model(
-                self.kept, self.plan.task, self.plan.schema, self.loaders["val"], precision=self.precision
-            )
+            found = self._measure("val")
             row |= {f"val/{name}": score.value for name, score in found.scores.items()}
             goal = found.scores[self.plan.task.goal(self.plan.schema)]
             state.scores.append(goal.value if goal.higher else -goal.value)
@@ -323,27 +320,29 @@ class _Training:
                 raise CheckpointError(problem.problem, f"`visus resume {self.folder.path}` after removing it") from None
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
-            found = evaluate_model(
-                self.kept, self.plan.task, self.plan.schema, self.loaders[split],
-                precision=self.precision, cases=True, bar=bar,
-            )  # fmt: skip
+            found = self._measure(split, cases=True, bar=bar)
         self._bundle(found, split)
         write_report(self.folder, self.plan, found, split, state.history, state.best, state.seconds)
         self._tell(found, split, state)
         return Run(self.folder.path, self.recipe, found.scores, split, tuple(state.history))
 
     def _bundle(self, found: Evaluation, split: str) -> None:
-        samples = self.loaders["val" if "val" in self.loaders else split].prepared
-        inputs: list[np.ndarray] = []
-        for row in samples.rows[:GOLDENS].tolist():
-            value = samples.samples.read(row)
-            inputs.append(value if isinstance(value, np.ndarray) else value.pixels)
-        manifest = Manifest(
-            format=1, version=__version__, weights="", task=self.plan.task, model=self.recipe.model.name,
-            network=self.plan.network, schema=self.plan.schema, preprocess=self.plan.preprocess, split=split,
-            scores=found.scores, fingerprint=self.fingerprint, recipe=tree(self.recipe), goldens=(),
-        )  # fmt: skip
-        save_bundle(self.folder.model, manifest, self.kept.eval(), inputs)
+        prepared = self.loaders["val" if "val" in self.loaders else split].prepared
+        values = [prepared.samples.read(row) for row in prepared.rows[:GOLDENS].tolist()]
+        inputs = [value if isinstance(value, np.ndarray) else value.pixels for value in values]
+        manifest = replace(self._predictor().manifest, split=split, scores=found.scores)
+        save_bundle(self.folder.model, NetworkPredictor(manifest, self.kept.eval()), inputs)
+
+    def _predictor(self) -> NetworkPredictor:
+        """What is evaluated, and bundled in the end."""
+        return NetworkPredictor(self.plan.manifest(self.fingerprint), self.kept, self.precision)
+
+    def _measure(self, split: str, *, cases: bool = False, bar: Bar | None = None) -> Evaluation:
+        training, loader = self.kept.training, self.loaders[split]
+        self.kept.eval()
+        found = evaluate_predictor(self._predictor(), loader.prepared, batch=loader.batch, cases=cases, bar=bar)
+        self.kept.train(training)
+        return found
 
     def _announce(self, state: _State) -> None:
         sizes = ", ".join(f"{name} {len(loader.prepared.rows)}" for name, loader in self.loaders.items())
@@ -392,8 +391,7 @@ class _Training:
 
 
 def _plan(recipe: Recipe, watch: Watch) -> Plan:
-    dataset: Dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
-    return resolve(recipe, dataset, watch.say)
+    return resolve(recipe, divide(open_dataset(recipe.data), recipe.data, recipe.seed), watch.say)
 
 
 def _averaging(decay: float) -> Any:
