@@ -118,7 +118,7 @@ def fuse(
             "name some with --data, or give --weights",
         )
     asked = {_title(name, each): each for some in (plain, seen) for name, each in zip(names, some, strict=True)}
-    panel = Fusion.of(list(asked.values()), list(asked))
+    panel = Fusion.of(list(asked.values()), list(asked), how=how)
     said = {split: _ask(panel, samples, split, given.bad, batch, watch) for split, samples in given.splits.items()}
     if fit and held is not None:
         found = fit_weights(fusion.task, fusion.schema, said[held].of(fusion), said[held].target, how)
@@ -277,5 +277,6 @@ def _tell(
         )
         for name, each in scores.items()
     ]
-    title = f"{data}, {split}" + (": the weights were fitted on these samples" if fitted else "")
+    chose = [what for what, done in (("epochs", split == "val"), ("weights", fitted)) if done]
+    title = f"{data}, {split}" + (f": these samples chose the {' and the '.join(chose)}" if chose else "")
     watch.table(title, ("", "weight", goal.replace("_", " "), "95 % interval", "loss", "n"), rows)

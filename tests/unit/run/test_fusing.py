@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from msgspec.structs import replace
 
 import visus
@@ -109,7 +110,7 @@ def test_each_member_is_measured_as_in_its_own_run(runs):
 def test_test_samples_are_measured_once_with_the_weights_that_were_fitted_on_others(runs):
     heard = Heard()
     found = visus.fuse([runs / "one", runs / "two"], fit=True, views=VIEWS, device="cpu", watch=heard)
-    assert heard.titles == ["digits, val: the weights were fitted on these samples", "digits, test"]
+    assert heard.titles == ["digits, val: these samples chose the epochs and the weights", "digits, test"]
     assert [event["split"] for event in heard.events] == ["val", "test"]
     names = ["one", "two", "one, 10 views", "two, 10 views", "fusion"]
     assert all(sorted(event["scores"]) == sorted(names) for event in heard.events)
@@ -174,6 +175,27 @@ def test_without_validation_samples_nothing_is_fitted(tmp_path):
     assert list(visus.fuse([run, run], device="cpu").scores) == ["test"]
     with pytest.raises(DataError, match=r"no validation samples to fit weights on[\s\S]*--data"):
         visus.fuse([run, run], fit=True, device="cpu")
+
+
+@pytest.mark.parametrize("how", ["arithmetic", "geometric"])
+def test_either_mean_is_of_members_and_views_alike(runs, tmp_path, how):
+    heard = Heard()
+    found = visus.fuse(
+        [runs / "one", runs / "two"], tmp_path / "fused", how=how, views=VIEWS, device="cpu", watch=heard
+    )
+    assert heard.titles == ["digits, val: these samples chose the epochs", "digits, test"]
+    again = load(tmp_path / "fused")
+    digit = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    logs = []
+    for run in ("one", "two"):
+        network = load(runs / run)
+        assert isinstance(network, NetworkPredictor)
+        seen = network.preprocess.place_views(torch.from_numpy(digit)[None, :, :, None], VIEWS.each())[0]
+        logs.append(torch.log_softmax(network.outputs(seen).double(), 1))
+    both = torch.cat(logs)
+    mean = both.exp().mean(0) if how == "arithmetic" else torch.softmax(both.mean(0), 0)
+    np.testing.assert_allclose(again(digit).probabilities, mean.numpy(), atol=1e-6)
+    assert found.predictor.manifest.how == how
 
 
 def test_members_of_one_name_are_told_apart(runs):
