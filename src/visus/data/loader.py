@@ -20,7 +20,7 @@ from torch import Tensor
 
 from visus.data.augment import Augment
 from visus.data.image import Picture
-from visus.data.preprocess import ImagePreprocess, Placing, Preprocess
+from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
 from visus.data.types import Batch, Schema, Skipped, Target, Targets
 from visus.errors import DataError, UnreadableImage
@@ -89,9 +89,7 @@ class InMemory:
         failed: list[int] = []
         if block is not None:
             for start in range(0, len(block), CHUNK):
-                # copied where it can't be written, which torch wants to be able to
-                part = torch.from_numpy(np.require(block[start : start + CHUNK], requirements=["C", "W"]))
-                inputs[start : start + CHUNK] = placing.place_many(part)
+                inputs[start : start + CHUNK] = placing.place_many(as_tensor(block[start : start + CHUNK]))
             targets = [samples.target(row) for row in range(len(samples))]
         else:
             with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

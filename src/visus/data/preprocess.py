@@ -112,7 +112,7 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
 
     def place(self, pixels: np.ndarray) -> Tensor:
         """H×W×C uint8 → C×size uint8. Raises UnreadableImage for an image that is too thin to be cut."""
-        return self.place_many(_tensor(pixels)[None])[0]
+        return self.place_many(as_tensor(pixels)[None])[0]
 
     def place_many(self, x_NHWC: Tensor) -> Tensor:
         """N×H×W×C uint8, images of one size → N×C×size uint8."""
@@ -236,7 +236,7 @@ class VectorPreprocess(Variant, frozen=True, tag="vector"):
 
     def place(self, values: np.ndarray) -> Tensor:
         """F float32 → the same as a tensor."""
-        return self.place_many(_tensor(values)[None])[0]
+        return self.place_many(as_tensor(values)[None])[0]
 
     def place_many(self, x_NF: Tensor) -> Tensor:
         """N×F float32 → the same. Raises DataError for images."""
@@ -270,6 +270,6 @@ def _start(length: int, part: int, window: int, along: float, inside: float) -> 
     return round((length - part) * along + room * (inside if room > 0 else MIDDLE))
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def as_tensor(values: np.ndarray) -> Tensor:
     """An array as a tensor; copied where it can't be written, which torch wants to be able to."""
     return torch.from_numpy(np.require(values, requirements=["C", "W"]))

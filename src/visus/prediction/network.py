@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visus.data.preprocess import ImagePreprocess, Placement, Preprocess
+from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_tensor
 from visus.data.types import Target
 from visus.data.views import Views
 from visus.errors import SpecError
@@ -103,7 +103,7 @@ class Viewed(Predictor):
         return (len(self._each), *self._preprocess.shape)
 
     def place(self, value: np.ndarray) -> Tensor:
-        return self.place_many(torch.from_numpy(np.require(value, requirements=["C", "W"]))[None])[0]
+        return self.place_many(as_tensor(value)[None])[0]
 
     def place_many(self, block: Tensor) -> Tensor:
         return self._preprocess.place_views(block, self._each)
