@@ -25,8 +25,8 @@ from figures import figures
 
 UNSAID: dict[type, dict[str, str]] = {
     Recipe: {
-        "seed": "Of everything that is random: the division of the data, the first weights, the order of samples, the "
-        "augmentation.",
+        "seed": "Of everything that is random: the division of the data (unless it has a seed of its own), the first "
+        "weights, the order of samples, the augmentation.",
         "about": "A line for `visus recipes`.",
     },
 }

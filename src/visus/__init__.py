@@ -13,23 +13,28 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from visus.data.open import open_dataset
+    from visus.data.views import Views
     from visus.errors import VisusError
     from visus.explanation import summarize
     from visus.models import list_models
-    from visus.prediction import Predictor, load
-    from visus.run.api import Measured, create_model, evaluate, predict, pretrained, train
+    from visus.prediction import Fusion, Predictor, load
+    from visus.run.api import Fused, Measured, create_model, evaluate, fuse, predict, pretrained, train
     from visus.run.recipe import Recipe
     from visus.run.training import Run, resume
 
 # Where the public names live; what is slow to import is imported when it is first used.
 _HOMES = {
+    "Fused": "visus.run.api",
+    "Fusion": "visus.prediction",
     "Measured": "visus.run.api",
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
     "Run": "visus.run.training",
+    "Views": "visus.data.views",
     "VisusError": "visus.errors",
     "create_model": "visus.run.api",
     "evaluate": "visus.run.api",
+    "fuse": "visus.run.api",
     "list_models": "visus.models",
     "load": "visus.prediction",
     "open_dataset": "visus.data.open",
@@ -41,14 +46,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "Fused",
+    "Fusion",
     "Measured",
     "Predictor",
     "Recipe",
     "Run",
+    "Views",
     "VisusError",
     "__version__",
     "create_model",
     "evaluate",
+    "fuse",
     "list_models",
     "load",
     "open_dataset",

@@ -122,6 +122,34 @@ def test_predict_files_folders_and_bad_files(place: Path, tmp_path: Path) -> Non
     assert [each.suffix for each in (tmp_path / "out").iterdir()] == [".png"]
 
 
+def test_fuse_and_use_what_was_fused(place: Path, tmp_path: Path) -> None:
+    visus(
+        "train", "photos", "--model", "lenet5", "--epochs", 6, "--batch", 16, "--run", tmp_path / "second",
+        "--set", "seed=1", "--set", "data.seed=0", "--device", "cpu", cwd=place,
+    )  # fmt: skip
+    words = ("fuse", "runs/photos", tmp_path / "second", "--scales", "1,1.25", "--fit", "--out", tmp_path / "both")
+    done = visus(*words, "--json", cwd=place)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    val, test = (each for each in events if each["event"] == "fusion")
+    names = ["photos", "second", "photos, 2 views", "second, 2 views", "fusion"]
+    assert list(val["scores"]) == list(test["scores"]) == names
+    assert (val["split"], val["fitted"], test["split"], test["fitted"]) == ("val", True, "test", False)
+    losses = [val["scores"][name]["loss"]["value"] for name in names]
+    assert losses[-1] <= min(losses[2:4]) + 1e-5
+    moved = (tmp_path / "both").rename(place / "runs" / "moved fusion")
+    again = json.loads(visus("evaluate", moved, "--json", cwd=place).stdout.splitlines()[-1])
+    assert again["scores"]["accuracy"]["value"] == test["scores"]["fusion"]["accuracy"]["value"]
+    rows = [
+        json.loads(line) for line in visus("predict", moved, "photos/class 4", "--json", cwd=place).stdout.splitlines()
+    ]
+    assert len(rows) == len(list((place / "photos" / "class 4").iterdir()))
+    assert np.mean([row["label"] == "class 4" for row in rows]) > 0.5
+    shown = visus("fuse", "runs/photos", moved, "--weights", "1,3", "--out", tmp_path / "more", cwd=place).stdout
+    assert re.search(r"^photos +0\.250 +\d", shown, re.MULTILINE)
+    assert re.search(r"^moved fusion +0\.750 +\d", shown, re.MULTILINE)
+    assert "photos, test" in shown
+
+
 def test_output_in_a_pipe_is_plain(place: Path) -> None:
     done = visus("models", "lenet*", cwd=place)
     assert "\x1b" not in done.stdout
@@ -155,6 +183,13 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["train", "digits", "--model", "lenet5", "--size", "8"], "at least 16×16"),
         (["evaluate", "runs/nothing"], "there is no such run or bundle"),
         (["predict", "photos", "x.png"], "isn't a run or a bundle"),
+        (["fuse", "runs/photos", "runs/nothing", "--out", "fused"], "there is no such run or bundle"),
+        (["fuse", "runs/photos", "--out", "photos"], "isn't an empty folder"),
+        (["fuse", "runs/photos", "--out", "fused", "--weights", "2,1"], "2 weights for 1 members"),
+        (["fuse", "runs/photos", "--out", "fused", "--weights", "1", "--fit"], "either given or fitted"),
+        (["fuse", "runs/photos", "--out", "fused", "--scales", "1,x"], "for example --scales 1,1.15"),
+        (["fuse", "runs/photos", "--out", "fused", "--scales", "9"], "views: scales.0 is 9.0"),
+        (["fuse", "runs/photos", "--out", "fused", "--views", "tenn"], "did you mean ten?"),
         (["resume", "runs/nothing"], "there is no such run"),
         (["summary", "resnet5"], "resnet50"),
         (["models", "alexent*"], "no network's name matches"),
@@ -166,6 +201,7 @@ def test_mistakes_are_explained(place: Path, words: list[str], says: str) -> Non
     done = visus(*words, cwd=place, status=2)
     assert says in done.stderr
     assert not list(place.glob("runs/digits*"))  # nothing is left behind by what was refused
+    assert not (place / "fused").exists()
 
 
 def test_debug_shows_the_traceback(place: Path) -> None:

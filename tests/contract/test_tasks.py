@@ -179,7 +179,8 @@ def measured(setting: Setting, steps: int):
     meter = task.meter(setting.schema)
     with torch.inference_mode():
         output = model(batch.inputs)
-        errors = task.measure(meter, output, batch)
+        task.measure(meter, output, batch.target)
+        errors = task.errors(output, batch.target)
         predictions = task.decode(output, setting.schema)
     return task, meter, errors, predictions
 
@@ -217,7 +218,7 @@ def test_errors_rank_the_cases_as_their_own_losses(setting):
         alone = Batch(setting.batch().inputs[row : row + 1], setting.batch().target.pick(torch.tensor([row])),
                       torch.tensor([row]))  # fmt: skip
         with torch.inference_mode():
-            found = task.measure(task.meter(setting.schema), model(alone.inputs), alone)
+            found = task.errors(model(alone.inputs), alone.target)
         assert found.item() == pytest.approx(errors[row].item(), rel=1e-3, abs=1e-4)
 
 

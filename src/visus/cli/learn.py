@@ -1,9 +1,9 @@
-"""The verbs that learn and apply: train, evaluate, predict, resume, extend."""
+"""The verbs that learn and apply: train, evaluate, predict, fuse, resume, extend."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -175,6 +175,79 @@ def predict(
 
         raise DataError(f"{failed} of the files can't be read", "the lines above say why")
     return 0
+
+
+def fuse(
+    members: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    out: Path,
+    fit: Annotated[bool, Parameter(negative="")] = False,
+    weights: str | None = None,
+    views: str | None = None,
+    scales: str | None = None,
+    how: Literal["arithmetic", "geometric"] = "arithmetic",
+    data: str | None = None,
+    batch: int = 256,
+    device: str = "auto",
+    settings: Settings = (),
+    json: Json = False,
+) -> None:
+    """Make one predictor of several trained models, or of one that looks at each image several times.
+
+    Its answer is the weighted mean of theirs. What each gives and what all of them give together is measured on the
+    validation samples, which weights are fitted on, and once on the test samples.
+
+    Parameters
+    ----------
+    members
+        Run folders and bundles, of the same labels.
+    out
+        The folder for the fusion, which holds all that it needs; use it as a run.
+    fit
+        Find the weights that do best on the validation samples.
+    weights
+        A weight for each member, such as 2,1,1; by default all weigh alike.
+    views
+        How each network looks at an image: center, mirror, five, ten, vgg, googlenet.
+    scales
+        The sizes at which it does, as multiples of the usual one, such as 1,1.15.
+    how
+        The mean of the probabilities, or their geometric mean.
+    data
+        Labelled data to fit and measure on, all of it, in place of what the members were trained on.
+    batch
+        Samples at a time.
+    device
+        auto, cpu, cuda, mps.
+    settings
+        Settings of the first member's run to change, such as data.source=PATH where the data have moved.
+    json
+        Lines of JSON instead of tables.
+    """
+    from msgspec.structs import replace
+
+    from visus.data.views import named_views
+    from visus.run import api
+
+    looks = None if views is None and scales is None else named_views(views or "center")
+    if looks is not None and scales is not None:
+        looks = replace(looks, scales=_numbers(scales, "--scales"))
+    given = None if weights is None else _numbers(weights, "--weights")
+    api.fuse(
+        members, out, fit=fit, weights=given, views=looks, how=how, data=data, settings=settings, batch=batch,
+        device=device, watch=watcher(json),
+    )  # fmt: skip
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    """Of "1,1.15"."""
+    from visus.errors import SpecError
+
+    try:
+        return tuple(float(each) for each in text.split(","))
+    except ValueError:
+        raise SpecError(f"{option} {text}: isn't a list of numbers", f"for example {option} 1,1.15") from None
 
 
 def resume(run: Path, *, json: Json = False) -> None:

@@ -23,6 +23,7 @@ app = cyclopts.App(
 app.command(learn.train)
 app.command(learn.evaluate)
 app.command(learn.predict)
+app.command(learn.fuse)
 app.command(learn.resume)
 app.command(learn.extend)
 app.command(look.models)

@@ -31,6 +31,7 @@ class Data(Spec, frozen=True):
     val, test: the shares set apart, class by class, where the source doesn't bring that split.
     final: the split that results are reported on; "val" where a source calls it so and brings no other: some of train
     then chooses the model.
+    seed: of that division; None: the recipe's. Networks that differ in their seed and share this one can be fused.
     allow_empty: a class folder may be empty.
     bad: the share of unreadable files above which training is refused.
     """
@@ -43,6 +44,7 @@ class Data(Spec, frozen=True):
     val: Share = 0.1
     test: Share = 0.2
     final: Literal["test", "val"] = "test"
+    seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
     allow_empty: bool = False
     bad: Share = 0.01
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from visus.data.augment import Augment
 from visus.data.image import Picture
-from visus.data.preprocess import ImagePreprocess, Preprocess
+from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
 from visus.data.types import Batch, Schema, Skipped, Target, Targets
 from visus.errors import DataError, UnreadableImage
@@ -41,19 +41,19 @@ class Prepared(Protocol):
 
 
 def prepare(
-    samples: Samples, schema: Schema, preprocess: Preprocess, *, bad: float = 0.01, progress: Progress | None = None
+    samples: Samples, schema: Schema, placing: Placing, *, bad: float = 0.01, progress: Progress | None = None
 ) -> Prepared:
     """A split in memory where it takes at most a quarter of what is free, else read as it is needed.
 
-    bad: the share of unreadable samples above which DataError is raised.
+    placing: a preprocessing, or a predictor. bad: the share of unreadable samples above which DataError is raised.
     """
-    size = len(samples) * prod(preprocess.shape) * (1 if isinstance(preprocess, ImagePreprocess) else 4)
+    size = len(samples) * prod(placing.shape) * (1 if schema.inputs == "image" else 4)
     if len(samples) == 0:
         raise DataError("there are no samples in this split")
     pairs = 2 if {"mask", "image"} & set(schema.targets) else 1
     if size * pairs <= free_memory() // 4:
-        return read_all(samples, schema, preprocess, bad, progress)
-    return Streamed(samples, schema, preprocess, bad)
+        return read_all(samples, schema, placing, bad, progress)
+    return Streamed(samples, schema, placing, bad)
 
 
 def free_memory() -> int:
@@ -81,19 +81,19 @@ class InMemory:
 
 
 def read_all(
-    samples: Samples, schema: Schema, preprocess: Preprocess, bad: float, progress: Progress | None = None
+    samples: Samples, schema: Schema, placing: Placing, bad: float, progress: Progress | None = None
 ) -> InMemory:
     """Every sample read and placed. Raises DataError where more than the share `bad` can't be read."""
     skipped: list[Skipped] = []
     targets: list[Target | None] = [None] * len(samples)
     plain = not {"boxes", "mask", "image"} & set(schema.targets)
     block = samples.block() if plain else None
-    kind = torch.uint8 if isinstance(preprocess, ImagePreprocess) else torch.float32
-    inputs = torch.empty((len(samples), *preprocess.shape), dtype=kind)
+    kind = torch.uint8 if schema.inputs == "image" else torch.float32
+    inputs = torch.empty((len(samples), *placing.shape), dtype=kind)
 
     def place(row: int) -> Skipped | None:
         try:
-            inputs[row], targets[row] = _placed(samples, row, preprocess)
+            inputs[row], targets[row] = _placed(samples, row, placing)
         except UnreadableImage as problem:
             return Skipped(samples.name(row), problem.cause)
         return None
@@ -101,8 +101,7 @@ def read_all(
     failed: list[int] = []
     if block is not None:
         for start in range(0, len(block), CHUNK):
-            part = _tensor(block[start : start + CHUNK])
-            inputs[start : start + CHUNK] = _place_block(part, preprocess)
+            inputs[start : start + CHUNK] = placing.place_many(as_tensor(block[start : start + CHUNK]))
         targets = [samples.target(row) for row in range(len(samples))]
     else:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -122,8 +121,8 @@ def read_all(
 class Streamed:
     """Samples read when they are asked for."""
 
-    def __init__(self, samples: Samples, schema: Schema, preprocess: Preprocess, bad: float) -> None:
-        self.samples, self.schema, self.preprocess, self.bad = samples, schema, preprocess, bad
+    def __init__(self, samples: Samples, schema: Schema, placing: Placing, bad: float) -> None:
+        self.samples, self.schema, self.placing, self.bad = samples, schema, placing, bad
         self.skipped: list[Skipped] = []
         self.rows = torch.arange(len(samples))
         self._seen: set[int] = set()
@@ -142,7 +141,7 @@ class Streamed:
 
     def _place(self, row: int) -> tuple[int, Tensor, Target] | None:
         try:
-            return (row, *_placed(self.samples, row, self.preprocess))
+            return (row, *_placed(self.samples, row, self.placing))
         except UnreadableImage as problem:
             if row not in self._seen:
                 self._seen.add(row)
@@ -226,34 +225,14 @@ def generator(seed: int, *numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
-def _placed(samples: Samples, row: int, preprocess: Preprocess) -> tuple[Tensor, Target]:
+def _placed(samples: Samples, row: int, placing: Placing) -> tuple[Tensor, Target]:
     found, target = samples.read(row), samples.target(row)
-    if isinstance(preprocess, ImagePreprocess):
-        if not isinstance(found, Picture):
-            raise DataError("this network was made for images, and the data are vectors")
-        height, width = found.pixels.shape[:2]
-        try:
-            return preprocess.place(found.pixels), preprocess.place_target(target, height, width)
-        except UnreadableImage as problem:  # it is too thin, and doesn't know its name
-            raise UnreadableImage(samples.name(row), problem.cause, problem.remedy) from None
-    if isinstance(found, Picture):
-        raise DataError("this network was made for vectors, and the data are images")
-    return _tensor(found), target
-
-
-def _tensor(values: np.ndarray) -> Tensor:
-    """An array as a tensor; copied where it can't be written, which torch wants to be able to."""
-    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
-
-
-def _place_block(block: Tensor, preprocess: Preprocess) -> Tensor:
-    if isinstance(preprocess, ImagePreprocess):
-        if block.ndim != 4:
-            raise DataError("this network was made for images, and the data are vectors")
-        return preprocess.place_many(block)
-    if block.ndim != 2:
-        raise DataError("this network was made for vectors, and the data are images")
-    return block
+    value = found.pixels if isinstance(found, Picture) else found
+    height, width = value.shape[:2] if isinstance(found, Picture) else (1, len(value))
+    try:
+        return placing.place(value), placing.place_target(target, height, width)
+    except UnreadableImage as problem:  # it is too thin, and doesn't know its name
+        raise UnreadableImage(samples.name(row), problem.cause, problem.remedy) from None
 
 
 def _refuse_bad(skipped: Sequence[Skipped], total: int, bad: float) -> None:

@@ -6,8 +6,9 @@ kept in memory; `normalize` is arithmetic on whole batches, on the device. Vecto
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -17,13 +18,32 @@ from torch import Tensor
 
 from visus.data.image import to_channels
 from visus.data.types import VOID, Boxes, Schema, Target
-from visus.errors import UnreadableImage
+from visus.data.views import MIDDLE, View
+from visus.errors import DataError, UnreadableImage
 from visus.ops.resize import Interpolation, resize
 from visus.spec import Variant
 
 LARGEST = 1 << 22  # pixels: up to that many any image may be resized to before it is cut
 THINNEST = 64  # times the input's area: what an image may grow to before the middle is cut out
+ORDINARY = View()
 Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
+
+
+class Placing(Protocol):
+    """What makes inputs out of pixels or numbers: the first half of preprocessing, for one network or for several."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a placed input, which is uint8 for images and float32 for vectors."""
+
+    def place(self, value: np.ndarray) -> Tensor:
+        """H×W×C uint8 or F float32 → one placed input. Raises UnreadableImage, and DataError for the other kind."""
+
+    def place_many(self, block: Tensor) -> Tensor:
+        """N values of one size → N placed inputs."""
+
+    def place_target(self, target: Target, height: int, width: int) -> Target:
+        """The target of an image of height×width, moved with its pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +100,39 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         """C×H×W of the network's input."""
         return (self.channels, *self.size)
 
-    def placement(self, height: int, width: int) -> Placement:
-        """Where the pixels of an image of this size go."""
-        (rows, columns), (out_h, out_w) = self._resized(height, width), self.size
-        # torchvision's rounding of the middle, so that published weights see the pixels that they were trained on
-        top, left = -round((rows - out_h) / 2.0), -round((columns - out_w) / 2.0)
+    def placement(self, height: int, width: int, view: View = ORDINARY) -> Placement:
+        """Where the pixels of an image of this size go, before a mirrored view is turned."""
+        (rows, columns), (out_h, out_w) = self._resized(height, width, view), self.size
+        part_h, part_w = rows, columns
+        if view.part is not None and self.fit == "crop":
+            want_h, want_w = self._wanted(view)
+            part_h, part_w = min(rows, want_h), min(columns, want_w)
+        along = MIDDLE if view.part is None else view.part
+        top = -_start(rows, part_h, out_h, along, view.y)
+        left = -_start(columns, part_w, out_w, along, view.x)
         return Placement(columns / width, rows / height, left, top, out_h, out_w)
 
     def place(self, pixels: np.ndarray) -> Tensor:
         """H×W×C uint8 → C×size uint8. Raises UnreadableImage for an image that is too thin to be cut."""
-        own = np.require(to_channels(pixels, self.channels), requirements=["C", "W"])  # torch wants to be able to write
-        return self.place_many(torch.from_numpy(own)[None])[0]
+        return self.place_many(as_tensor(pixels)[None])[0]
 
     def place_many(self, x_NHWC: Tensor) -> Tensor:
         """N×H×W×C uint8, images of one size → N×C×size uint8."""
-        if x_NHWC.shape[3] != self.channels:
-            x_NHWC = torch.from_numpy(np.stack([to_channels(pixels, self.channels) for pixels in x_NHWC.numpy()]))
-        return self._frame(x_NHWC.permute(0, 3, 1, 2), self.interpolation, self.fill)
+        return self._frame(self._channels(x_NHWC), self.interpolation, self.fill)
+
+    def place_views(self, x_NHWC: Tensor, views: Sequence[View]) -> Tensor:
+        """N×H×W×C uint8, images of one size → N×V×C×size uint8, what each view sees."""
+        x_NCHW = self._channels(x_NHWC)
+        height, width = x_NCHW.shape[-2:]
+        resized: dict[tuple[int, int], Tensor] = {}
+        frames = []
+        for view in views:
+            size = self._resized(height, width, view)
+            if size not in resized:
+                resized[size] = self._resize(x_NCHW, self.interpolation, view)
+            frame = self._cut(resized[size], self.placement(height, width, view), self.fill)
+            frames.append(frame.flip(-1) if view.mirror else frame)
+        return torch.stack(frames, 1)
 
     def place_target(self, target: Target, height: int, width: int) -> Target:
         """The target of an image of height×width, moved with its pixels."""
@@ -134,28 +170,49 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         """The schema as the network sees it."""
         return replace(schema, shape=self.shape)
 
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        out_h, out_w = self.size
+    def _wanted(self, view: View) -> tuple[int, int]:
+        """The sides that a resized image is made to cover, meet or fit into."""
+        if view.whole:
+            return self.size
+        share = self.crop if self.fit == "crop" else 1.0
+        return int(self.size[0] / share * view.scale), int(self.size[1] / share * view.scale)
+
+    def _resized(self, height: int, width: int, view: View) -> tuple[int, int]:
+        want_h, want_w = (max(1, side) for side in self._wanted(view))
         if self.fit == "center":
-            return height, width
+            scale = 1.0 if view.whole else view.scale
+            return max(1, round(height * scale)), max(1, round(width * scale))
         if self.fit == "stretch":
-            return out_h, out_w
+            return want_h, want_w
         if self.fit == "pad":
-            scale = min(out_h / height, out_w / width)
-            return max(1, min(out_h, round(height * scale))), max(1, min(out_w, round(width * scale)))
-        want_h, want_w = int(out_h / self.crop), int(out_w / self.crop)
+            scale = min(want_h / height, want_w / width)
+            return max(1, min(want_h, round(height * scale))), max(1, min(want_w, round(width * scale)))
         if want_h * width >= want_w * height:  # the image is the wider one: its height decides
             return want_h, max(want_w, int(want_h * width / height))
         return max(want_h, int(want_w * height / width)), want_w
 
+    def _channels(self, x_NHWC: Tensor) -> Tensor:
+        """N×H×W×C → N×channels×H×W."""
+        if x_NHWC.ndim != 4:
+            raise DataError("this network was made for images, and the data are vectors")
+        if x_NHWC.shape[3] != self.channels:
+            x_NHWC = torch.from_numpy(np.stack([to_channels(pixels, self.channels) for pixels in x_NHWC.numpy()]))
+        return x_NHWC.permute(0, 3, 1, 2)
+
     def _frame(self, x_NCHW: Tensor, interpolation: Interpolation, fill: int) -> Tensor:
+        where = self.placement(*x_NCHW.shape[-2:])
+        return self._cut(self._resize(x_NCHW, interpolation, ORDINARY), where, fill)
+
+    def _resize(self, x_NCHW: Tensor, interpolation: Interpolation, view: View) -> Tensor:
         height, width = x_NCHW.shape[-2:]
-        where = self.placement(height, width)
-        resized = self._resized(height, width)
+        resized = self._resized(height, width, view)
         if resized[0] * resized[1] > max(THINNEST * self.size[0] * self.size[1], LARGEST, height * width):
             cause = f"is {width}×{height} pixels, too thin to be resized and cut to {self.size[1]}×{self.size[0]}"
             raise UnreadableImage("image", cause, "leave it out, or --set preprocess.fit=pad")
-        x_NCHW = resize(x_NCHW, resized, interpolation)
+        return resize(x_NCHW, resized, interpolation)
+
+    def _cut(self, x_NCHW: Tensor, where: Placement, fill: int) -> Tensor:
+        """The frame that a placement cuts from a resized image, filled where the image doesn't reach."""
         top, left = int(where.top), int(where.left)
         cut = x_NCHW[..., max(0, -top) : max(0, -top) + self.size[0], max(0, -left) : max(0, -left) + self.size[1]]
         if cut.shape[-2:] == self.size:
@@ -182,6 +239,20 @@ class VectorPreprocess(Variant, frozen=True, tag="vector"):
         """(F,) of the network's input."""
         return (len(self.mean),)
 
+    def place(self, values: np.ndarray) -> Tensor:
+        """F float32 → the same as a tensor."""
+        return self.place_many(as_tensor(values)[None])[0]
+
+    def place_many(self, x_NF: Tensor) -> Tensor:
+        """N×F float32 → the same. Raises DataError for images."""
+        if x_NF.ndim != 2:
+            raise DataError("this network was made for vectors, and the data are images")
+        return x_NF
+
+    def place_target(self, target: Target, height: int, width: int) -> Target:
+        """The target as it is."""
+        return target
+
     def normalize(self, x_NF: Tensor) -> Tensor:
         """N×F float → float32."""
         mean, std = (torch.tensor(each, device=x_NF.device) for each in (self.mean, self.std))
@@ -193,3 +264,17 @@ class VectorPreprocess(Variant, frozen=True, tag="vector"):
 
 
 Preprocess = ImagePreprocess | VectorPreprocess
+
+
+def _start(length: int, part: int, window: int, along: float, inside: float) -> int:
+    """Where a window begins on a side of a resized image; less than 0 where it reaches over the edge.
+
+    Rounded as torchvision rounds the middle, so that published weights see the pixels that they were trained on.
+    """
+    room = part - window
+    return round((length - part) * along + room * (inside if room > 0 else MIDDLE))
+
+
+def as_tensor(values: np.ndarray) -> Tensor:
+    """An array as a tensor; copied where it can't be written, which torch wants to be able to."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))

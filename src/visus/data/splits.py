@@ -26,7 +26,8 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
     - train and val: nothing is set apart for a test, and a note says what that means; with data.final = "val" that
       split is the test, and data.val is a share of train.
     A share of 0 makes no split. Division is class by class where samples have one label each, at random otherwise;
-    exact duplicates stay together; classes of fewer than 3 samples stay in train. seed: equal seeds, equal splits.
+    exact duplicates stay together; classes of fewer than 3 samples stay in train. seed: equal seeds, equal splits;
+    where there is a data.seed, that one holds.
     Rows keep their order. Notes tell of duplicates between splits that the source brings.
     Raises DataError where there are no training samples, SpecError for shares that leave none.
     """
@@ -56,7 +57,7 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
         whole = splits["train"]
         by_label = "label" in dataset.schema.targets
         labels = [whole.target(row).label if by_label else None for row in range(len(whole))]
-        for split, rows in _carve(labels, known["train"], shares, seed).items():
+        for split, rows in _carve(labels, known["train"], shares, seed if data.seed is None else data.seed).items():
             if rows:
                 splits[split] = Rows(whole, rows)
             else:

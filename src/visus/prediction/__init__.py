@@ -1,6 +1,24 @@
-"""Bundles, and predictors made of them."""
+"""Predictors: of one network, of several views, of several predictors; and the bundles that keep them."""
 
-from visus.prediction.bundle import Golden, Manifest, load, read_manifest, save
+from visus.prediction.bundle import load, read_manifest, save
+from visus.prediction.fusion import Fusion
+from visus.prediction.manifest import FusionManifest, Golden, Manifest, Member, NetworkManifest
+from visus.prediction.network import NetworkPredictor, Viewed
 from visus.prediction.predictor import Predictor
+from visus.prediction.weights import fit_weights
 
-__all__ = ["Golden", "Manifest", "Predictor", "load", "read_manifest", "save"]
+__all__ = [
+    "Fusion",
+    "FusionManifest",
+    "Golden",
+    "Manifest",
+    "Member",
+    "NetworkManifest",
+    "NetworkPredictor",
+    "Predictor",
+    "Viewed",
+    "fit_weights",
+    "load",
+    "read_manifest",
+    "save",
+]

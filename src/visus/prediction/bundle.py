@@ -1,97 +1,47 @@
-"""A trained model on disk: `model.safetensors` (weights) and `visus.json` (everything else). Never pickle."""
+"""Predictors on disk: `visus.json`, and `model.safetensors` (weights) or `members/` (bundles). Never pickle."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from msgspec.structs import replace
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from visus import __version__
-from visus.data.image import decode
-from visus.data.preprocess import ImagePreprocess, Preprocess
-from visus.data.types import Schema
-from visus.errors import BundleError, NotFound, SpecError
+from visus.errors import BundleError, NotFound, SpecError, nearest
 from visus.files import sync_folder, write_atomic
-from visus.metrics import Score
-from visus.models import Network
 from visus.nn import load_state
-from visus.prediction.predictor import Predictor, placed
-from visus.spec import Spec
+from visus.prediction.fusion import Fusion
+from visus.prediction.manifest import FORMAT, FusionManifest, Golden, Manifest, NetworkManifest
+from visus.prediction.network import NetworkPredictor, Viewed
+from visus.prediction.predictor import Predictor
 from visus.spec import decode as decode_spec
-from visus.tasks import AnyTask
 
-FORMAT = 1
-WEIGHTS, MANIFEST = "model.safetensors", "visus.json"
-LONGEST_GOLDEN = 512  # pixels: larger golden images are made smaller, so that a bundle stays small
+WEIGHTS, MANIFEST, MEMBERS = "model.safetensors", "visus.json", "members"
+KINDS: dict[str, type[Manifest]] = {"network": NetworkManifest, "fusion": FusionManifest}
 ABSOLUTE, RELATIVE = 1e-3, 1e-3  # what two machines' float32 arithmetic may differ by
 
 
-class Golden(Spec, frozen=True):
-    """An input and what the model said of it when the bundle was made.
+def save(folder: Path, predictor: NetworkPredictor | Fusion, inputs: Sequence[np.ndarray]) -> None:
+    """Write a bundle, replacing one that is there only when the new one is whole. A fusion's holds its members'.
 
-    image: a PNG file in base64; or vector: F numbers. output: the numbers of the model's output, in order.
+    inputs: a few H×W×C uint8 images or F float32 vectors, kept with the answers as goldens; a member that has goldens
+    keeps its own. Digests and goldens are filled in here.
     """
-
-    output: tuple[float, ...]
-    image: str | None = None
-    vector: tuple[float, ...] | None = None
-
-
-class Manifest(Spec, frozen=True):
-    """What a bundle is, beside its weights.
-
-    format: of this file. version: of Visus. weights: the SHA-256 of the weights' file. schema: of the data, before
-    preprocessing. scores: of the split named. fingerprint: of the data. recipe: of the run, fully resolved.
-    """
-
-    format: int
-    version: str
-    weights: str
-    task: AnyTask
-    model: str
-    network: Network
-    schema: Schema
-    preprocess: Preprocess
-    split: str
-    scores: dict[str, Score]
-    fingerprint: str
-    recipe: dict[str, Any]
-    goldens: tuple[Golden, ...]
-
-
-def save(folder: Path, manifest: Manifest, model: nn.Module, inputs: Sequence[np.ndarray]) -> None:
-    """Write a bundle, replacing one that is there only when the new one is whole.
-
-    inputs: a few H×W×C uint8 images or F float32 vectors, kept with the model's answers as goldens.
-    manifest: its `weights` and `goldens` are filled in here.
-    """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    data = safetensors.torch.save(tensors)
-    manifest = msgspec.structs.replace(
-        manifest,
-        weights=hashlib.sha256(data).hexdigest(),
-        goldens=tuple(_golden(each, manifest, model) for each in inputs),
-    )
     new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
     try:
-        write_atomic(new / WEIGHTS, data)
-        write_atomic(new / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        _write(new, predictor, inputs)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -109,22 +59,12 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
     Replays the goldens. Raises NotFound, and BundleError when the bundle is damaged, newer than this version, or
     answers otherwise than when it was made.
     """
-    folder, manifest = _find(Path(path)), read_manifest(path)
-    try:
-        data = (folder / WEIGHTS).read_bytes()
-    except OSError as problem:
-        raise BundleError(f"{folder / WEIGHTS}: can't be read: {problem.strerror}") from None
-    if hashlib.sha256(data).hexdigest() != manifest.weights:
-        raise BundleError(f"{folder / WEIGHTS}: is damaged: its checksum fails", "copy the bundle again, or train anew")
-    try:
-        tensors = safetensors.torch.load(data)
-    except safetensors.SafetensorError as problem:
-        raise BundleError(f"{folder / WEIGHTS}: is damaged: {problem}") from None
-    model = manifest.task.assemble(manifest.network, manifest.preprocess.seen(manifest.schema))
-    load_state(model, tensors, str(folder / WEIGHTS))
-    predictor = Predictor(manifest.task, manifest.schema, manifest.preprocess, model.eval().to(device), manifest)
-    _replay(predictor, manifest, folder)
-    return predictor
+    return _load(_find(Path(path)), device)
+
+
+def read_manifest(bundle: str | Path) -> Manifest:
+    """What a bundle, or a run's bundle, is, without its weights. Raises NotFound or BundleError."""
+    return _described(_find(Path(bundle)) / MANIFEST)
 
 
 def is_bundle(path: str | Path) -> bool:
@@ -143,9 +83,7 @@ def _find(path: Path) -> Path:
     raise NotFound(f"{path}: isn't a run or a bundle: it has no {MANIFEST}")
 
 
-def read_manifest(bundle: str | Path) -> Manifest:
-    """What a bundle, or a run's bundle, is, without its weights. Raises NotFound or BundleError."""
-    path = _find(Path(bundle)) / MANIFEST
+def _described(path: Path) -> Manifest:
     try:
         plain = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError) as problem:
@@ -158,40 +96,104 @@ def read_manifest(bundle: str | Path) -> Manifest:
             f"this is Visus {__version__}, which reads formats up to {FORMAT}",
             "pip install --upgrade visus",
         )
+    kind = plain.get("kind", "network")  # the first bundles had no other kind, and didn't say it
+    if kind not in KINDS:
+        raise BundleError(f"{path}: is a bundle of the unknown kind {kind!r}", nearest(str(kind), KINDS))
     try:
-        return decode_spec(plain, Manifest, str(path))
+        return decode_spec(plain, KINDS[kind], str(path))
     except SpecError as problem:
         raise BundleError(problem.problem, problem.remedy) from None
 
 
-def _golden(value: np.ndarray, manifest: Manifest, model: nn.Module) -> Golden:
-    if isinstance(manifest.preprocess, ImagePreprocess):
-        small = Image.fromarray(value if value.shape[2] == 3 else value[..., 0])
-        small.thumbnail((LONGEST_GOLDEN, LONGEST_GOLDEN))
-        file = io.BytesIO()
-        small.save(file, "PNG")
-        encoded = base64.b64encode(file.getvalue()).decode()
-        value = decode(file.getvalue()).pixels
-        return Golden(output=_answer(value, manifest.preprocess, model), image=encoded)
-    return Golden(output=_answer(value, manifest.preprocess, model), vector=tuple(value.tolist()))
+def _write(folder: Path, predictor: NetworkPredictor | Fusion, inputs: Sequence[np.ndarray]) -> str:
+    """The digest of the description that was written."""
+    folder.mkdir(parents=True)
+    manifest: Manifest
+    if isinstance(predictor, Fusion):
+        members = []
+        for index, (each, member) in enumerate(zip(predictor.members, predictor.manifest.members, strict=True)):
+            inside = each.network if isinstance(each, Viewed) else each
+            assert isinstance(inside, (NetworkPredictor, Fusion))
+            own = [golden.value() for golden in inside.manifest.goldens]
+            members.append(replace(member, digest=_write(_member(folder, index), inside, own or inputs)))
+        manifest = replace(predictor.manifest, members=tuple(members))
+    else:
+        state = predictor.model.state_dict()
+        data = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+        write_atomic(folder / WEIGHTS, data)
+        manifest = replace(predictor.manifest, weights=hashlib.sha256(data).hexdigest())
+    goldens = (Golden.of(value) for value in inputs)
+    manifest = replace(
+        manifest, goldens=tuple(replace(golden, output=_answer(golden, predictor)) for golden in goldens)
+    )
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    write_atomic(folder / MANIFEST, text)
+    return hashlib.sha256(text).hexdigest()
 
 
-def _answer(value: np.ndarray, preprocess: Preprocess, model: nn.Module) -> tuple[float, ...]:
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        output = model(preprocess.normalize(placed(value, preprocess)[None].to(device)))
+def _load(folder: Path, device: torch.device | str) -> Predictor:
+    manifest = _described(folder / MANIFEST)
+    predictor: Predictor
+    if isinstance(manifest, FusionManifest):
+        predictor = _fusion(folder, manifest, device)
+    else:
+        assert isinstance(manifest, NetworkManifest)
+        predictor = _network(folder, manifest, device)
+    _replay(predictor, folder)
+    return predictor
+
+
+def _network(folder: Path, manifest: NetworkManifest, device: torch.device | str) -> NetworkPredictor:
+    data = _read(folder / WEIGHTS, manifest.weights)
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as problem:
+        raise BundleError(f"{folder / WEIGHTS}: is damaged: {problem}") from None
+    model = manifest.task.assemble(manifest.network, manifest.preprocess.seen(manifest.schema))
+    load_state(model, tensors, str(folder / WEIGHTS))
+    return NetworkPredictor(manifest, model.eval().to(device))
+
+
+def _fusion(folder: Path, manifest: FusionManifest, device: torch.device | str) -> Fusion:
+    members: list[Predictor] = []
+    try:
+        for index, member in enumerate(manifest.members):
+            inside = _member(folder, index)
+            _read(inside / MANIFEST, member.digest)
+            found = _load(inside, device)
+            if member.views is not None:
+                if not isinstance(found, NetworkPredictor):
+                    raise SpecError(f"member {index + 1} has views, and is a fusion, which has its own")
+                found = Viewed(found, member.views, manifest.how)
+            members.append(found)
+        return Fusion(manifest, members)
+    except SpecError as problem:
+        raise BundleError(f"{folder / MANIFEST}: {problem.problem}") from None
+
+
+def _member(folder: Path, index: int) -> Path:
+    return folder / MEMBERS / str(index + 1)
+
+
+def _read(path: Path, digest: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        raise BundleError(f"{path}: can't be read: {problem.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise BundleError(f"{path}: is damaged: its checksum fails", "copy the bundle again, or make it anew")
+    return data
+
+
+def _answer(golden: Golden, predictor: Predictor) -> tuple[float, ...]:
+    output = predictor.outputs(predictor.place(golden.value())[None])
     leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
     return tuple(number for leaf in leaves for number in leaf.float().flatten().tolist())
 
 
-def _replay(predictor: Predictor, manifest: Manifest, folder: Path) -> None:
-    for index, golden in enumerate(manifest.goldens):
-        if golden.image is not None:
-            value = decode(base64.b64decode(golden.image)).pixels
-        else:
-            value = np.array(golden.vector, np.float32)
-        found = np.array(_answer(value, manifest.preprocess, predictor.model))
-        wanted = np.array(golden.output)
+def _replay(predictor: Predictor, folder: Path) -> None:
+    for index, golden in enumerate(predictor.manifest.goldens):
+        found, wanted = np.array(_answer(golden, predictor)), np.array(golden.output)
         if found.shape != wanted.shape or not np.all(np.abs(found - wanted) <= ABSOLUTE + RELATIVE * np.abs(wanted)):
             difference = np.abs(found - wanted).max() if found.shape == wanted.shape else float("inf")
             raise BundleError(

@@ -1,39 +1,84 @@
-"""From an image to a prediction, the way the model was trained."""
+"""From an image to a prediction: what all predictors have in common."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from visus.data.image import decode, from_pillow, printable, read_bytes
-from visus.data.preprocess import ImagePreprocess, Preprocess
-from visus.data.types import Schema
+from visus.data.preprocess import Placement
+from visus.data.types import Schema, Target
 from visus.errors import DataError, UnreadableImage
+from visus.prediction.manifest import Manifest
 from visus.tasks import AnyTask, Prediction
-
-if TYPE_CHECKING:
-    from visus.prediction.bundle import Manifest
 
 Source = str | Path | bytes | Image.Image | np.ndarray
 
 
-class Predictor:
-    """Weights, preprocessing, labels and thresholds in one callable.
+class Predictor(ABC):
+    """What says something of an image or a vector: a network with its preprocessing, or several of them as one.
 
     predictor("cat.jpg") → a prediction; predictor(["a.jpg", "b.jpg"]) → a list of them.
+
+    A predictor works in two steps: `place` makes an input of 8-bit pixels out of one image, which may be kept, and
+    `outputs` says what many of those mean. It is what evaluation measures, whatever is inside.
     """
 
-    def __init__(
-        self, task: AnyTask, schema: Schema, preprocess: Preprocess, model: nn.Module, manifest: Manifest | None = None
-    ) -> None:
-        self.task, self.schema, self.preprocess, self.model, self.manifest = task, schema, preprocess, model, manifest
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    @property
+    def task(self) -> AnyTask:
+        """How its outputs are read and measured."""
+        return self.manifest.task
+
+    @property
+    def schema(self) -> Schema:
+        """What its inputs and answers are."""
+        return self.manifest.schema
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    @abstractmethod
+    def looks(self) -> int:
+        """How often it looks at each image."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of a placed input, which is uint8 for images and float32 for vectors."""
+
+    @abstractmethod
+    def place(self, value: np.ndarray) -> Tensor:
+        """H×W×C uint8 or F float32 → one placed input. Raises UnreadableImage, and DataError for the other kind."""
+
+    @abstractmethod
+    def place_many(self, block: Tensor) -> Tensor:
+        """N values of one size → N placed inputs."""
+
+    @abstractmethod
+    def place_target(self, target: Target, height: int, width: int) -> Target:
+        """The target of an image of height×width, in the coordinates of the outputs."""
+
+    @abstractmethod
+    def placement(self, height: int, width: int) -> Placement:
+        """Where an image's pixels are in the coordinates of the outputs."""
+
+    @abstractmethod
+    def outputs(self, placed: Tensor) -> Any:
+        """The output of the task for N placed inputs, on the predictor's device."""
 
     @overload
     def __call__(self, source: Source, batch: int = 64) -> Any: ...
@@ -59,44 +104,41 @@ class Predictor:
     def stream(
         self, sources: Iterable[Source], batch: int = 64
     ) -> Iterator[tuple[Source, Prediction | UnreadableImage]]:
-        """Predictions in the order of the sources, batch by batch; one that can't be read yields its error instead."""
+        """Predictions in the order of the sources, batch by batch; one that can't be read yields its error instead.
+
+        batch: inputs at a time; of images that are looked at often there are fewer.
+        """
         waiting = iter(sources)
-        while some := list(islice(waiting, batch)):
+        while some := list(islice(waiting, max(1, batch // self.looks))):
             read = [self._read(source) for source in some]
             good = [each for each in read if not isinstance(each, UnreadableImage)]
             predictions = iter(self._predict(good) if good else ())
             for source, each in zip(some, read, strict=True):
                 yield source, each if isinstance(each, UnreadableImage) else next(predictions)
 
-    def outputs(self, x: Tensor) -> Any:
-        """The model's output for placed inputs: N×C×H×W uint8, or N×F."""
-        device = next(self.model.parameters()).device
-        with torch.inference_mode():
-            return self.model(self.preprocess.normalize(x.to(device)))
-
     def _predict(self, read: Sequence[tuple[np.ndarray, Tensor]]) -> list[Prediction]:
         outputs = self.outputs(torch.stack([tensor for _, tensor in read]))
         found: Sequence[Any] = self.task.decode(outputs, self.schema)
-        if not isinstance(self.preprocess, ImagePreprocess):
+        if self.schema.inputs == "vector":
             return list(found)
         return [
-            prediction.on(pixels, self.preprocess.placement(*pixels.shape[:2]))
+            prediction.on(pixels, self.placement(*pixels.shape[:2]))
             for prediction, (pixels, _) in zip(found, read, strict=True)
         ]
 
     def _read(self, source: Source) -> tuple[np.ndarray, Tensor] | UnreadableImage:
         """What was read, and the same placed."""
         try:
-            value = read_source(source, self.preprocess)
-            return value, placed(value, self.preprocess)
+            value = read_source(source, self.schema)
+            return value, self.place(value)
         except UnreadableImage as problem:
             name = printable(source) if isinstance(source, (str, Path)) else problem.name
             return UnreadableImage(name, problem.cause, problem.remedy)
 
 
-def read_source(source: Source, preprocess: Preprocess) -> np.ndarray:
+def read_source(source: Source, schema: Schema) -> np.ndarray:
     """H×W×C uint8 pixels, or F float32 values. Raises UnreadableImage, and DataError for the wrong kind of array."""
-    if isinstance(preprocess, ImagePreprocess):
+    if schema.inputs == "image":
         if isinstance(source, np.ndarray):
             pixels = source[..., None] if source.ndim == 2 else source
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
@@ -111,12 +153,7 @@ def read_source(source: Source, preprocess: Preprocess) -> np.ndarray:
             return decode(source).pixels
         return decode(read_bytes(Path(source)), printable(source)).pixels
     value = np.asarray(source, np.float32) if isinstance(source, np.ndarray) else None
-    if value is None or value.shape != preprocess.shape:
+    if value is None or value.shape != schema.shape:
         given = "a file or image" if value is None else f"an array of {'×'.join(map(str, value.shape))}"
-        raise DataError(f"this model takes vectors of {preprocess.shape[0]} numbers, not {given}")
+        raise DataError(f"this model takes vectors of {schema.shape[0]} numbers, not {given}")
     return value
-
-
-def placed(value: np.ndarray, preprocess: Preprocess) -> Tensor:
-    """One input before normalisation: C×H×W uint8, or F float32."""
-    return preprocess.place(value) if isinstance(preprocess, ImagePreprocess) else torch.from_numpy(value)

@@ -12,17 +12,18 @@ import numpy as np
 
 from visus.data.dataset import Data, Dataset
 from visus.data.image import EXTENSIONS, printable
-from visus.data.loader import Loader, prepare
+from visus.data.loader import prepare
 from visus.data.open import open_dataset
-from visus.data.samples import Joined, Relabelled, Samples
+from visus.data.samples import Joined, Samples
 from visus.data.splits import divide
 from visus.data.types import Schema
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError, ModelError, UnreadableImage
 from visus.metrics import Score
 from visus.models import CATALOG, Network, find
-from visus.prediction import Predictor, load, read_manifest
+from visus.prediction import NetworkManifest, Predictor, load, read_manifest
 from visus.run.device import device_of
-from visus.run.evaluation import Evaluation, evaluate_model
+from visus.run.evaluation import Evaluation, evaluate_predictor, labelled
+from visus.run.fusing import Fused, fuse
 from visus.run.pretrained import create_model, pretrained
 from visus.run.recipe import Recipe, compose, overrides
 from visus.run.recipe_files import read_recipe
@@ -76,7 +77,7 @@ def train(
 
 
 def evaluate(
-    run: str | Path,
+    run: str | Path | Predictor,
     source: str | Path | None = None,
     *,
     split: str | None = None,
@@ -91,26 +92,25 @@ def evaluate(
     Raises DataError when its classes aren't the model's.
     """
     watch = watch or Silent()
-    predictor = load(run, device_of(device))
-    manifest = predictor.manifest
-    assert manifest is not None
-    recipe = compose(manifest.recipe, settings)
-    if source is None:
-        dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
-        name = split or next(each for each in ("test", "val", "train") if each in dataset.splits)
-        samples = _split(dataset, name)
-        if dataset.fingerprint() != manifest.fingerprint:
-            watch.say("note: the data have changed since the model was trained")
-    else:
+    predictor = run if isinstance(run, Predictor) else load(run, device_of(device))
+    recipe = compose(predictor.manifest.recipe or {}, settings)
+    if source is not None:
         dataset = open_dataset(Data(source=str(source), dir=recipe.data.dir, target=recipe.data.target))
         name = split or "all"
         samples = _split(dataset, split) if split is not None else Joined(tuple(dataset.splits.values()))
-        samples = _with_labels(samples, dataset.schema, predictor.schema)
+        samples = labelled(samples, dataset.schema, predictor.schema)
+    elif predictor.manifest.recipe is None:
+        raise DataError("no data belong to this model", "name some: visus evaluate MODEL DATA")
+    else:
+        dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
+        name = split or next(each for each in ("test", "val", "train") if each in dataset.splits)
+        samples = _split(dataset, name)
+        if dataset.fingerprint() != predictor.manifest.fingerprint:
+            watch.say("note: the data have changed since the model was trained")
     with watch.work(f"reading {name}") as bar:
-        prepared = prepare(samples, predictor.schema, predictor.preprocess, bad=recipe.data.bad, progress=bar)
-    loader = Loader(prepared, predictor.preprocess, batch, device_of(device))
+        prepared = prepare(samples, predictor.schema, predictor, bad=recipe.data.bad, progress=bar)
     with watch.work(f"evaluating {name}") as bar:
-        found = evaluate_model(predictor.model, predictor.task, predictor.schema, loader, cases=True, bar=bar)
+        found = evaluate_predictor(predictor, prepared, batch=batch, cases=True, bar=bar)
     return Measured(dataset.name, name, found.scores, found, predictor)
 
 
@@ -199,6 +199,10 @@ def described(
     """The network, input shape and number of outputs of a name in the catalog, or of a run or bundle."""
     if model not in CATALOG and Path(model).exists():
         manifest = read_manifest(model)
+        if not isinstance(manifest, NetworkManifest):
+            raise ModelError(
+                f"{model}: is a fusion of several networks", f"name one of them: {Path(model) / 'members' / '1'}"
+            )
         outputs = len(manifest.schema.labels) or len(manifest.schema.values)
         return manifest.network, manifest.preprocess.shape, classes or outputs
     card = find(model)
@@ -212,22 +216,16 @@ def _split(dataset: Dataset, name: str) -> Samples:
     return dataset.splits[name]
 
 
-def _with_labels(samples: Samples, given: Schema, wanted: Schema) -> Samples:
-    """The samples with class numbers of the model's labels, matched by name."""
-    if given.inputs != wanted.inputs:
-        raise DataError(f"the model takes {wanted.inputs}s, and these data are {given.inputs}s")
-    missing = [name for name in wanted.targets if name not in given.targets]
-    if missing:
-        raise DataError(f"the model's task needs {' and '.join(missing)}, and these data have none")
-    if given.labels == wanted.labels or not wanted.labels:
-        return samples
-    unknown = [name for name in given.labels if name not in wanted.labels]
-    if unknown:
-        raise DataError(
-            f"the data have classes that the model doesn't know: {', '.join(unknown[:8])}",
-            f"it knows {', '.join(wanted.labels[:12])}",
-        )
-    return Relabelled(samples, tuple(wanted.labels.index(name) for name in given.labels))
-
-
-__all__ = ["Measured", "Run", "create_model", "evaluate", "load", "predict", "pretrained", "resume", "train"]
+__all__ = [
+    "Fused",
+    "Measured",
+    "Run",
+    "create_model",
+    "evaluate",
+    "fuse",
+    "load",
+    "predict",
+    "pretrained",
+    "resume",
+    "train",
+]

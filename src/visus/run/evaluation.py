@@ -1,20 +1,22 @@
-"""Measuring a model on a split, and keeping a few cases to look at."""
+"""Measuring a predictor on a split, and keeping a few cases to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from visus.data.image import Picture
-from visus.data.loader import Loader
-from visus.data.types import Schema
+from visus.data.loader import Prepared
+from visus.data.samples import Relabelled, Samples
+from visus.data.types import Batch, Schema
+from visus.errors import DataError
 from visus.metrics import Score
+from visus.prediction import Predictor
 from visus.run.watch import Bar
-from visus.tasks import AnyTask, Case
+from visus.tasks import Case
 
 KEPT = 24  # cases: the worst, and as many spread evenly over the split
 
@@ -29,45 +31,58 @@ class Evaluation:
     some: tuple[Case, ...] = ()
 
 
-def evaluate_model(
-    model: nn.Module,
-    task: AnyTask,
-    schema: Schema,
-    loader: Loader,
-    *,
-    precision: torch.dtype = torch.float32,
-    cases: bool = False,
-    bar: Bar | None = None,
+def evaluate_predictor(
+    predictor: Predictor, prepared: Prepared, *, batch: int = 256, cases: bool = False, bar: Bar | None = None
 ) -> Evaluation:
-    """Measure a model on every sample of a loader's split; the model is left in the mode it was in.
+    """Measure a predictor on every sample of a split that was prepared for it.
 
     cases: whether to keep some samples with their predictions.
     """
+    task, schema = predictor.task, predictor.schema
     meter: Any = task.meter(schema)
-    training = model.training
-    model.eval()
-    total, done = len(loader.prepared.rows), 0
+    total, done = len(prepared.rows), 0
     spread = set(torch.linspace(0, total - 1, min(KEPT, total)).round().long().tolist())
     worst: list[Case] = []
     some: list[Case] = []
-    with torch.inference_mode():
-        for batch in loader.evaluate():
-            with torch.autocast(loader.device.type, precision, enabled=precision != torch.float32):
-                output = model(batch.inputs)
-            errors = task.measure(meter, output, batch)
-            if cases:
-                predictions = task.decode(output, schema)
-                bad = errors.topk(min(KEPT, len(errors))).indices.tolist()
-                good = [index for index in range(len(batch)) if done + index in spread]
-                rows, values = batch.rows.tolist(), errors.tolist()
-                kept = {i: _case(loader, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
-                worst = sorted([*worst, *(kept[i] for i in bad)], key=lambda case: -case.error)[:KEPT]
-                some += [kept[i] for i in good]
-            done += len(batch)
-            if bar is not None:
-                bar(done, total)
-    model.train(training)
+    for found in batches(predictor, prepared, batch):
+        output, target = predictor.outputs(found.inputs), found.target.to(predictor.device)
+        task.measure(meter, output, target)
+        if cases:
+            predictions, errors = task.decode(output, schema), task.errors(output, target).cpu()
+            bad = errors.topk(min(KEPT, len(errors))).indices.tolist()
+            good = [index for index in range(len(found)) if done + index in spread]
+            rows, values = found.rows.tolist(), errors.tolist()
+            kept = {i: _case(prepared.samples, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
+            worst = sorted([*worst, *(kept[i] for i in bad)], key=lambda case: -case.error)[:KEPT]
+            some += [kept[i] for i in good]
+        done += len(found)
+        if bar is not None:
+            bar(done, total)
     return Evaluation(meter.scores(), meter, tuple(worst), tuple(some))
+
+
+def batches(predictor: Predictor, prepared: Prepared, batch: int) -> Iterator[Batch]:
+    """All samples in order, placed: `batch` inputs at a time, so fewer of the images that are looked at often."""
+    for positions in torch.split(torch.arange(len(prepared.rows)), max(1, batch // predictor.looks)):
+        yield prepared.gather(positions)
+
+
+def labelled(samples: Samples, given: Schema, wanted: Schema) -> Samples:
+    """The samples with class numbers of the model's labels, matched by name. Raises DataError where they don't fit."""
+    if given.inputs != wanted.inputs:
+        raise DataError(f"the model takes {wanted.inputs}s, and these data are {given.inputs}s")
+    missing = [name for name in wanted.targets if name not in given.targets]
+    if missing:
+        raise DataError(f"the model's task needs {' and '.join(missing)}, and these data have none")
+    if given.labels == wanted.labels or not wanted.labels:
+        return samples
+    unknown = [name for name in given.labels if name not in wanted.labels]
+    if unknown:
+        raise DataError(
+            f"the data have classes that the model doesn't know: {', '.join(unknown[:8])}",
+            f"it knows {', '.join(wanted.labels[:12])}",
+        )
+    return Relabelled(samples, tuple(wanted.labels.index(name) for name in given.labels))
 
 
 def rows_of(scores: dict[str, Score]) -> Sequence[Sequence[str]]:
@@ -84,8 +99,7 @@ def epoch_line(row: dict[str, float], epochs: int, goal: str) -> str:
     return "  ".join([*parts, f"{row['seconds']:.1f} s"])
 
 
-def _case(loader: Loader, row: int, prediction: Any, error: float) -> Case:
-    samples = loader.prepared.samples
+def _case(samples: Samples, row: int, prediction: Any, error: float) -> Case:
     found = samples.read(row)
     image = found.pixels if isinstance(found, Picture) else None
     return Case(samples.name(row), image, prediction, samples.target(row), error)

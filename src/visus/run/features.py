@@ -23,7 +23,7 @@ from visus.data.types import Schema
 from visus.errors import DataError, MissingPart, ModelError, NotFound
 from visus.files import write_atomic
 from visus.nn import Classifier
-from visus.prediction import Predictor
+from visus.prediction import NetworkPredictor, Predictor
 from visus.run.device import device_of
 from visus.run.pretrained import pretrained
 from visus.run.watch import Silent, Watch
@@ -106,8 +106,11 @@ def features(
     """
     watch = watch or Silent()
     predictor = model if isinstance(model, Predictor) else pretrained(model, weights, device=device)
-    if not isinstance(predictor.preprocess, ImagePreprocess) or not isinstance(predictor.model, Classifier):
-        raise ModelError("features are taken of images by a classifier's network", "name such a model")
+    if not isinstance(predictor, NetworkPredictor) or not isinstance(predictor.model, Classifier):
+        raise ModelError("features are taken of one network, not of a fusion or of views", "name one of the members")
+    preprocess = predictor.manifest.preprocess
+    if not isinstance(preprocess, ImagePreprocess):
+        raise ModelError("features are taken of images", "name a model of images")
     dataset = open_dataset(Data(source=str(source)))
     if split_name is not None and split_name not in dataset.splits:
         raise DataError(f"{dataset.name} has no split named {split_name!r}", "it has " + ", ".join(dataset.splits))
@@ -115,8 +118,8 @@ def features(
     known = "label" in dataset.schema.targets
     schema = Schema(shape=dataset.schema.shape, targets=("label",) if known else (), labels=dataset.schema.labels)
     with watch.work("reading") as bar:
-        prepared = prepare(samples, schema, predictor.preprocess, progress=bar)
-    loader = Loader(prepared, predictor.preprocess, batch, device_of(device))
+        prepared = prepare(samples, schema, preprocess, progress=bar)
+    loader = Loader(prepared, preprocess, batch, device_of(device))
     with watch.work("computing features") as bar:
         found = features_of(_fixed(predictor.model, stage), loader, progress=bar).prepared.gather(
             torch.arange(len(prepared.rows))

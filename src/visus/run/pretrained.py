@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
 from visus.data.preprocess import ImagePreprocess
 from visus.data.types import Schema
 from visus.errors import WeightsError
 from visus.models import build_classifier, find
 from visus.nn import WithoutRandomStart
-from visus.prediction import Predictor, load, read_manifest
+from visus.prediction import NetworkManifest, NetworkPredictor, load
 from visus.prediction.bundle import is_bundle
 from visus.tasks import Classify
 from visus.weights.load import Weights, load_weights, put
@@ -55,7 +57,7 @@ def create_model(
 
 def pretrained(
     name: str, weights: str = "imagenet", *, device: str = "auto", progress: Progress | None = None
-) -> Predictor:
+) -> NetworkPredictor:
     """A network with published weights, their preprocessing and the names of their classes: ready to predict.
 
     >>> predictor = pretrained("efficientnet_lite0")  # doctest: +SKIP
@@ -66,7 +68,7 @@ def pretrained(
     from visus.run.device import device_of
 
     if is_bundle(weights):
-        return load(weights, device_of(device))
+        return _of_network(weights, device_of(device))
     found = find_weights(weights, name, progress=progress)
     with WithoutRandomStart():
         model = build_classifier(found.network, found.input, found.classes)
@@ -75,7 +77,8 @@ def pretrained(
         shape=(found.input[0], 0, 0), labels=found.labels or tuple(f"class {index}" for index in range(found.classes))
     )
     preprocess = found.preprocess or ImagePreprocess(size=found.input[1:], crop=find(name).crop)
-    return Predictor(Classify(), schema, preprocess, model.to(device_of(device)).eval())
+    manifest = NetworkManifest(task=Classify(), schema=schema, model=name, network=found.network, preprocess=preprocess)
+    return NetworkPredictor(manifest, model.to(device_of(device)).eval())
 
 
 def find_weights(
@@ -84,17 +87,25 @@ def find_weights(
     """Weights from anywhere, a run or bundle of our own among them."""
     if not is_bundle(text):
         return load_weights(text, name, size=size, progress=progress)
-    predictor = load(text)
-    manifest = read_manifest(text)
-    if not isinstance(predictor.preprocess, ImagePreprocess):
+    predictor = _of_network(text, torch.device("cpu"))
+    manifest, preprocess = predictor.manifest, predictor.manifest.preprocess
+    if not isinstance(preprocess, ImagePreprocess):
         raise WeightsError(f"{text} is a model of vectors, and {name} takes images", "give weights of images")
     labels = manifest.schema.labels
     return Weights(
         network=manifest.network,
-        input=predictor.preprocess.shape,  # type: ignore[arg-type]
+        input=(preprocess.channels, *preprocess.size),
         classes=len(labels) or len(manifest.schema.values),
         tensors=predictor.model.state_dict(),
         source=text,
-        preprocess=predictor.preprocess,
+        preprocess=preprocess,
         labels=labels,
     )
+
+
+def _of_network(path: str, device: torch.device) -> NetworkPredictor:
+    """The predictor of a run or bundle. Raises WeightsError for a fusion, which has several networks."""
+    found = load(path, device)
+    if not isinstance(found, NetworkPredictor):
+        raise WeightsError(f"{path} isn't one network", "name one of its members")
+    return found

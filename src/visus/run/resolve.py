@@ -17,6 +17,7 @@ from visus.data.samples import Samples
 from visus.data.types import Schema, Targets
 from visus.errors import DataError, SpecError, UnreadableImage
 from visus.models import Card, Cut, Network, find
+from visus.prediction import NetworkManifest
 from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
 from visus.spec import decode, tree
@@ -44,6 +45,18 @@ class Plan:
     preprocess: Preprocess
     augment: Augment
     weights: Weights | None = None
+
+    def manifest(self, fingerprint: str) -> NetworkManifest:
+        """What the model that is trained is. fingerprint: of the data."""
+        return NetworkManifest(
+            task=self.task,
+            model=self.recipe.model.name,
+            network=self.network,
+            schema=self.schema,
+            preprocess=self.preprocess,
+            fingerprint=fingerprint,
+            recipe=tree(self.recipe),
+        )
 
 
 def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Plan:

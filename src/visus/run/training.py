@@ -16,24 +16,24 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from visus import __version__, viz
-from visus.data.dataset import Dataset
 from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
 from visus.data.splits import divide
 from visus.data.types import Skipped
 from visus.errors import CheckpointError, RunError, TrainingError
 from visus.metrics import Score
-from visus.nn import load_state
-from visus.prediction import Manifest, Predictor
+from visus.nn import Classifier, load_state
+from visus.prediction import NetworkPredictor, Predictor
 from visus.prediction import load as load_bundle
 from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
-from visus.run.evaluation import Evaluation, epoch_line, evaluate_model, rows_of
+from visus.run.evaluation import Evaluation, epoch_line, evaluate_predictor, rows_of
 from visus.run.find_rate import sweep
 from visus.run.folder import RunFolder, check_free, create, existing, table
 from visus.run.recipe import Recipe
 from visus.run.report import write_report
 from visus.run.resolve import Plan, resolve
+from visus.run.start import players, start
 from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
 from visus.run.watch import Terminal, Watch
@@ -41,6 +41,7 @@ from visus.spec import tree
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
 from visus.training.loop import load_optimizer_state, optimizer_state
+from visus.transfer import features_of, set_epoch
 
 GOLDENS = 4
 
@@ -116,6 +117,11 @@ def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None =
                     f"{checkpoint.facts['fingerprint']} and is {training.fingerprint}",
                     "put them back, or train anew",
                 )
+            if checkpoint.facts.get("fixed", "") != training.start.digest():
+                raise RunError(
+                    f"{path}: the weights {recipe.model.weights} have changed since the run began",
+                    "put them back, or train anew",
+                )
             training.enter(folder)
             if epochs is not None:
                 folder.write_recipe(training.recipe)
@@ -132,15 +138,16 @@ class _Training:
         self.plan, self.recipe, self.watch = plan, recipe, watch
         self.device, self.precision = device_of(recipe.runtime.device), precision_of(recipe.runtime)
         self.fingerprint = plan.dataset.fingerprint()
-        schema = plan.preprocess.seen(plan.schema)
-        self.model = plan.task.assemble(plan.network, schema).to(self.device)
-        last = recipe.runtime.channels_last and len(schema.shape) == 3
+        self.notes: list[str] = []  # said once there is a folder
+        self.start = start(plan, self.device, self.notes.append)
+        self.model = self.start.model
+        last = recipe.runtime.channels_last and len(plan.preprocess.shape) == 3
         if last:
-            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.start.whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = None
         if recipe.budget.ema is not None:
             self.average = AveragedModel(self.model, multi_avg_fn=_averaging(recipe.budget.ema), use_buffers=True)
-        self.learners: tuple[Learner, ...] = ready(plan.task.players(self.model), recipe.optim)
+        self.learners: tuple[Learner, ...] = ready(players(plan, self.model), recipe.optim)
         self.loaders: dict[str, Loader] = {}
         self.skipped: list[Skipped] = list(plan.dataset.skipped)
         for name, samples in plan.dataset.splits.items():
@@ -152,6 +159,14 @@ class _Training:
                 prepared, plan.preprocess, batch if name == "train" else max(batch, 256), self.device,
                 plan.augment, recipe.seed, len(plan.schema.labels), last,
             )  # fmt: skip
+        self.features: dict[str, Loader] = {}
+        if self.start.fixed is not None:
+            for name in ("train", "val"):
+                if name in self.loaders:
+                    with watch.work(f"features of {name}") as bar:
+                        self.features[name] = features_of(
+                            self.start.fixed, self.loaders[name], precision=self.precision, progress=bar
+                        )
         self.turns = recipe.budget.accumulate * sum(learner.player.turns for learner in self.learners)
         self.steps_per_epoch = max(1, len(self.loaders["train"]) // max(1, self.turns))
         self.steps = self.steps_per_epoch * recipe.budget.epochs
@@ -192,9 +207,9 @@ class _Training:
         """Set the learning rate to what a sweep suggests; the curve is drawn, and the weights are put back."""
         weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         state = random_state()
-        self.model.train()
+        self._mode(0)
         with self.watch.work("finding the learning rate") as bar:
-            found = sweep(self.learners, self.loaders["train"].train(), self.precision, bar)
+            found = sweep(self.learners, self._training_loader.train(), self.precision, bar)
         load_state(self.model, weights, "the network before the sweep")
         set_random_state(state)
         path = self.folder.plots / "rate.png"
@@ -202,7 +217,7 @@ class _Training:
         self.say(f"learning rate: {found.suggestion:g}, where the loss falls fastest ({path})")
         self.recipe = replace(self.recipe, optim=replace(self.recipe.optim, lr=found.suggestion))
         self.plan = dataclasses.replace(self.plan, recipe=self.recipe)
-        self.learners = ready(self.plan.task.players(self.model), self.recipe.optim)
+        self.learners = ready(players(self.plan, self.model), self.recipe.optim)
 
     def restore(self, checkpoint: Checkpoint) -> _State:
         """Put everything where a checkpoint was."""
@@ -220,7 +235,7 @@ class _Training:
             self.plan.task.calibrate(self.model, self.loaders["train"].evaluate())
             return
         schedule, epochs = self.recipe.schedule, self.recipe.budget.epochs
-        batches: Any = self.loaders["train"].train(state.step * self.turns)
+        batches: Any = self._training_loader.train(state.step * self.turns)
         began = time.perf_counter() - state.seconds
         with self.watch.work("training") as bar:
             steps = fit(
@@ -229,7 +244,7 @@ class _Training:
                 momentum=schedule.momentum_at if isinstance(schedule, OneCycle) else lambda done: None,
                 clip=self.recipe.budget.clip, accumulate=self.recipe.budget.accumulate, precision=self.precision,
             )  # fmt: skip
-            self.model.train()
+            self._mode(state.step // self.steps_per_epoch)
             for step in steps:
                 if self.average is not None:
                     self.average.update_parameters(self.model)
@@ -243,6 +258,7 @@ class _Training:
                 bar(state.step, self.steps, self._note(state, within))
                 if within == 0:
                     self._end_epoch(state, epoch, step.rate, events)
+                    self._mode(epoch)
                     self._save(state)
                     if self._enough(state, epochs):
                         break
@@ -263,9 +279,7 @@ class _Training:
             row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
         row["train/loss"] = sum(state.sums.values()) / self.steps_per_epoch
         if "val" in self.loaders:
-            found = evaluate_model(
-                self.kept, self.plan.task, self.plan.schema, self.loaders["val"], precision=self.precision
-            )
+            found = self._while_training("val")
             row |= {f"val/{name}": score.value for name, score in found.scores.items()}
             goal = found.scores[self.plan.task.goal(self.plan.schema)]
             state.scores.append(goal.value if goal.higher else -goal.value)
@@ -305,7 +319,10 @@ class _Training:
             tensors |= {f"optimizer{index}.{name}": value for name, value in found.items()}
             groups.append(settings)
         tensors |= {f"random.{name}": value for name, value in random_state().items()}
-        facts = {**state.facts(), "optimizers": groups, "fingerprint": self.fingerprint, "version": __version__}
+        facts = {
+            **state.facts(), "optimizers": groups, "fingerprint": self.fingerprint, "version": __version__,
+            "fixed": self.start.digest(),
+        }  # fmt: skip
         rotate(self.folder.checkpoints, Checkpoint(tensors, facts))
 
     def _stop(self, state: _State) -> None:
@@ -321,33 +338,57 @@ class _Training:
                 load_state(self.kept, read(best).part("model"), str(best))
             except CheckpointError as problem:
                 raise CheckpointError(problem.problem, f"`visus resume {self.folder.path}` after removing it") from None
+            if self.average is not None:  # what is kept goes where the whole network finds it
+                load_state(self.model, self.kept.state_dict(), str(best))
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
-            found = evaluate_model(
-                self.kept, self.plan.task, self.plan.schema, self.loaders[split],
-                precision=self.precision, cases=True, bar=bar,
-            )  # fmt: skip
+            loader = self.loaders[split]
+            found = evaluate_predictor(self._predictor(), loader.prepared, batch=loader.batch, cases=True, bar=bar)
         self._bundle(found, split)
         write_report(self.folder, self.plan, found, split, state.history, state.best, state.seconds)
         self._tell(found, split, state)
         return Run(self.folder.path, self.recipe, found.scores, split, tuple(state.history))
 
     def _bundle(self, found: Evaluation, split: str) -> None:
-        samples = self.loaders["val" if "val" in self.loaders else split].prepared
-        inputs: list[np.ndarray] = []
-        for row in samples.rows[:GOLDENS].tolist():
-            value = samples.samples.read(row)
-            inputs.append(value if isinstance(value, np.ndarray) else value.pixels)
-        manifest = Manifest(
-            format=1, version=__version__, weights="", task=self.plan.task, model=self.recipe.model.name,
-            network=self.plan.network, schema=self.plan.schema, preprocess=self.plan.preprocess, split=split,
-            scores=found.scores, fingerprint=self.fingerprint, recipe=tree(self.recipe), goldens=(),
-        )  # fmt: skip
-        save_bundle(self.folder.model, manifest, self.kept.eval(), inputs)
+        prepared = self.loaders["val" if "val" in self.loaders else split].prepared
+        values = [prepared.samples.read(row) for row in prepared.rows[:GOLDENS].tolist()]
+        inputs = [value if isinstance(value, np.ndarray) else value.pixels for value in values]
+        predictor = self._predictor()
+        manifest = replace(predictor.manifest, split=split, scores=found.scores)
+        save_bundle(self.folder.model, NetworkPredictor(manifest, predictor.model), inputs)
+
+    @property
+    def _training_loader(self) -> Loader:
+        return self.features.get("train", self.loaders["train"])
+
+    def _mode(self, epoch: int) -> None:
+        """What learns in an epoch, from 0, learns; what is frozen rests."""
+        transfer = self.recipe.transfer
+        if isinstance(self.model, Classifier) and self.start.fixed is None:
+            set_epoch(self.model, transfer, epoch)
+        else:
+            self.model.train()
+
+    def _predictor(self) -> NetworkPredictor:
+        """What is bundled in the end."""
+        model = self.kept if self.start.fixed is None else self.start.whole
+        return NetworkPredictor(self.plan.manifest(self.fingerprint), model.eval(), self.precision)
+
+    def _while_training(self, split: str) -> Evaluation:
+        """A measure of an epoch; of a network whose features are known, of the layer that learns on them."""
+        loader = self.features.get(split, self.loaders[split])
+        manifest = self.plan.manifest(self.fingerprint)
+        if split in self.features:
+            manifest = replace(manifest, preprocess=loader.preprocess)
+        found = evaluate_predictor(
+            NetworkPredictor(manifest, self.kept.eval(), self.precision), loader.prepared, batch=loader.batch
+        )
+        self.kept.train()
+        return found
 
     def _announce(self, state: _State) -> None:
         sizes = ", ".join(f"{name} {len(loader.prepared.rows)}" for name, loader in self.loaders.items())
-        count = sum(p.numel() for p in self.model.parameters())
+        count = sum(p.numel() for p in self.start.whole.parameters())
         self.say(f"data: {self.plan.dataset.name} ({sizes})")
         for note in self.plan.dataset.notes:
             self.say(f"  note: {note}")
@@ -359,6 +400,13 @@ class _Training:
             f"model: {self.recipe.model.name}, {count:,} parameters, input {shape}, on {self.device.type} "
             f"in {self.recipe.runtime.precision}"
         )
+        for note in self.notes:
+            self.say(note)
+        if self.start.fixed is not None:
+            learning = sum(p.numel() for p in self.model.parameters())
+            self.say(
+                f"{learning:,} parameters learn, on features that are computed once an image; nothing is augmented"
+            )
         self.say(f"run: {self.folder.path}" + (f", from step {state.step}" if state.step else ""))
 
     def _tell(self, found: Evaluation, split: str, state: _State) -> None:
@@ -392,8 +440,7 @@ class _Training:
 
 
 def _plan(recipe: Recipe, watch: Watch) -> Plan:
-    dataset: Dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
-    return resolve(recipe, dataset, watch.say)
+    return resolve(recipe, divide(open_dataset(recipe.data), recipe.data, recipe.seed), watch.say)
 
 
 def _averaging(decay: float) -> Any:

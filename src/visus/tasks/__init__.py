@@ -1,6 +1,6 @@
 """One file per job; each is a small frozen object that assembles, trains, decodes, measures and draws."""
 
-from visus.tasks.base import Case, Meter, Prediction, Task
+from visus.tasks.base import Case, How, Meter, Prediction, Task
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.regress import Regress, Regression
 
@@ -11,6 +11,7 @@ __all__ = [
     "Case",
     "Classification",
     "Classify",
+    "How",
     "Meter",
     "Prediction",
     "Regress",

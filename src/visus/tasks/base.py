@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from visus.data.preprocess import Placement
@@ -17,6 +18,10 @@ from visus.training import Player
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# How several outputs become one. "arithmetic": the mean of the probabilities, or of the values; "geometric": the mean
+# of the probabilities' logarithms, brought to the sum of 1 again, which is low wherever one of them is low.
+How = Literal["arithmetic", "geometric"]
 
 
 class Prediction(Protocol):
@@ -85,8 +90,22 @@ class Task(Protocol):
     def meter(self, schema: Schema) -> Meter:
         """An empty meter."""
 
-    def measure(self, meter: Any, output: Any, batch: Batch) -> Tensor:
-        """Take a batch into the meter; N errors, by which cases are ranked."""
+    def measure(self, meter: Any, output: Any, target: Targets) -> None:
+        """Take a batch's output and truth into the meter."""
+
+    def errors(self, output: Any, target: Targets) -> Tensor:
+        """How badly it went: N errors, by which cases are ranked; a fusion's weights make their mean small."""
+
+    def fuse(self, outputs: Sequence[Any], weights: Tensor, how: How, schema: Schema) -> Any:
+        """The output that says the weighted mean of what several say of the same samples; the weights' sum is 1.
+
+        What is to be fitted by gradients of `errors` can be: it is differentiable in the weights.
+        """
 
     def draw(self, meter: Any, worst: Sequence[Case], some: Sequence[Case], schema: Schema) -> dict[str, Figure]:
         """The pictures of an evaluation by file name, most telling first."""
+
+
+def exact(output: Tensor) -> Tensor:
+    """In float32, or in float64 where it is: for sums over samples and networks."""
+    return output.to(torch.promote_types(output.dtype, torch.float32))

@@ -20,7 +20,7 @@ from visus.metrics import LabelMeter, TagMeter
 from visus.models import Network, build_classifier, signed
 from visus.nn import Classifier
 from visus.spec import Variant
-from visus.tasks.base import Case
+from visus.tasks.base import Case, How, exact
 from visus.training import Player
 
 if TYPE_CHECKING:
@@ -175,15 +175,32 @@ class Classify(Variant, frozen=True, tag="classify"):
         classes = len(schema.labels)
         return TagMeter(classes, self.threshold) if _several(schema) else LabelMeter(classes)
 
-    def measure(self, meter: LabelMeter | TagMeter, output: Tensor, batch: Batch) -> Tensor:
-        scores_NK, target = output.float(), batch.target
+    def measure(self, meter: LabelMeter | TagMeter, output: Tensor, target: Targets) -> None:
+        scores_NK = output.float()
         if isinstance(meter, TagMeter):
             assert target.labels is not None
             meter.update(torch.sigmoid(scores_NK).cpu(), target.labels.cpu())
-            return F.binary_cross_entropy_with_logits(scores_NK, target.labels, reduction="none").mean(1).cpu()
+        else:
+            assert target.label is not None
+            meter.update(torch.softmax(scores_NK, 1).cpu(), target.label.cpu())
+
+    def errors(self, output: Tensor, target: Targets) -> Tensor:
+        scores_NK = exact(output)
+        if target.labels is not None:
+            labels_NK = target.labels.to(scores_NK.dtype)
+            return F.binary_cross_entropy_with_logits(scores_NK, labels_NK, reduction="none").mean(1)
         assert target.label is not None
-        meter.update(torch.softmax(scores_NK, 1).cpu(), target.label.cpu())
-        return F.cross_entropy(scores_NK, target.label, reduction="none").cpu()
+        return F.cross_entropy(scores_NK, target.label, reduction="none")
+
+    def fuse(self, outputs: Sequence[Tensor], weights: Tensor, how: How, schema: Schema) -> Tensor:
+        scores_MNK = exact(torch.stack(tuple(outputs)))
+        weights_M11 = weights.to(scores_MNK).view(-1, 1, 1)
+        if how == "geometric":  # Πp^w: softmax and sigmoid of the mean score
+            return (weights_M11 * scores_MNK).sum(0)
+        if _several(schema):
+            present, absent = F.logsigmoid(scores_MNK), F.logsigmoid(-scores_MNK)
+            return _log_mean(present, weights_M11) - _log_mean(absent, weights_M11)
+        return _log_mean(F.log_softmax(scores_MNK, -1), weights_M11)
 
     def draw(
         self, meter: LabelMeter | TagMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
@@ -214,6 +231,13 @@ class Classify(Variant, frozen=True, tag="classify"):
 
 def _several(schema: Schema) -> bool:
     return "labels" in schema.targets
+
+
+def _log_mean(logs_MNK: Tensor, weights_M11: Tensor) -> Tensor:
+    """log Σ w·exp(logs) over the first axis; with a gradient for weights of 0 too, which logsumexp hasn't."""
+    most_1NK = logs_MNK.amax(0, keepdim=True)
+    total_NK = (weights_M11 * (logs_MNK - most_1NK).exp()).sum(0)
+    return total_NK.clamp_min(torch.finfo(total_NK.dtype).tiny).log() + most_1NK[0]
 
 
 def _right(case: Case, schema: Schema) -> bool:

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from visus.data.preprocess import Placement
 from visus.data.types import Batch, Schema, Targets
-from visus.errors import DataError
+from visus.errors import DataError, SpecError
 from visus.metrics import ValueMeter
 from visus.models import Network, build_classifier, signed
 from visus.nn import Classifier, Rescale
 from visus.spec import Variant
-from visus.tasks.base import Case
+from visus.tasks.base import Case, How, exact
 from visus.training import Player
 
 if TYPE_CHECKING:
@@ -116,10 +116,21 @@ class Regress(Variant, frozen=True, tag="regress"):
     def meter(self, schema: Schema) -> ValueMeter:
         return ValueMeter(schema.values)
 
-    def measure(self, meter: ValueMeter, output: Tensor, batch: Batch) -> Tensor:
-        assert batch.target.values is not None
-        meter.update(output.float().cpu(), batch.target.values.cpu())
-        return (output.float() - batch.target.values).square().mean(1).cpu()
+    def measure(self, meter: ValueMeter, output: Tensor, target: Targets) -> None:
+        assert target.values is not None
+        meter.update(output.float().cpu(), target.values.cpu())
+
+    def errors(self, output: Tensor, target: Targets) -> Tensor:
+        assert target.values is not None
+        assert self.std is not None
+        values_NV = exact(output)
+        return ((values_NV - target.values) / torch.tensor(self.std).to(values_NV)).square().mean(1)
+
+    def fuse(self, outputs: Sequence[Tensor], weights: Tensor, how: How, schema: Schema) -> Tensor:
+        if how == "geometric":
+            raise SpecError("how is 'geometric', and a regression's values have no probabilities", "use 'arithmetic'")
+        values_MNV = exact(torch.stack(tuple(outputs)))
+        return (weights.to(values_MNV).view(-1, 1, 1) * values_MNV).sum(0)
 
     def draw(self, meter: ValueMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema) -> dict[str, Figure]:
         from visus import viz

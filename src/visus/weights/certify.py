@@ -97,6 +97,7 @@ def certify(
             weights = f"{file.name} sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
     model = network(peer, stored, weights)
     x = question(peer.input, count) if images is None else images
+    names = [(_activated(model, ours) if theirs in facts["fused"] else ours, theirs) for ours, theirs in names]
     scores, outputs = _outputs(model, [ours for ours, _ in names], torch.from_numpy(x))
     wanted = answer["logits"]
     layers = tuple(
@@ -151,6 +152,12 @@ def page(certificate: Certificate) -> str:
             "",
         ]
     )
+
+
+def _activated(model: nn.Module, norm: str) -> str:
+    """The activation after a normalisation of ours, where there is one."""
+    after = f"{norm.removesuffix('norm')}act"
+    return after if after in dict(model.named_modules()) else norm
 
 
 def _outputs(model: nn.Module, names: list[str], x: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:

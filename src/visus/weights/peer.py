@@ -126,7 +126,9 @@ def _torch(request: dict[str, Any]) -> dict[str, Array]:
         x = request_input(request)
         found["logits"] = model(torch.from_numpy(x)).numpy()
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    return {**found, "facts": _facts(shapes, library, "torch")}
+    # timm's normalisations with an activation inside: what comes out of them is activated
+    fused = [name for name in request["layers"] if name in modules and hasattr(modules[name], "act") and name != ""]
+    return {**found, "facts": _facts(shapes, library, "torch", fused=fused)}
 
 
 def _keras(request: dict[str, Any]) -> dict[str, Array]:
@@ -171,9 +173,9 @@ def request_input(request: dict[str, Any]) -> Array:
     return question(tuple(request["input"]), request["count"])
 
 
-def _facts(shapes: dict[str, list[int]], *parts: str) -> Array:
+def _facts(shapes: dict[str, list[int]], *parts: str, fused: Iterable[str] = ()) -> Array:
     versions = {part: importlib.metadata.version(part) for part in _unique(parts)}
-    return np.frombuffer(json.dumps({"tensors": shapes, "versions": versions}).encode(), np.uint8)
+    return np.frombuffer(json.dumps({"tensors": shapes, "versions": versions, "fused": list(fused)}).encode(), np.uint8)
 
 
 def _unique(parts: Iterable[str]) -> list[str]:

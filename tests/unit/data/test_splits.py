@@ -124,3 +124,10 @@ def test_a_class_that_only_duplicates_another_keeps_a_training_sample():
     divided = divide(dataset(train=ArraySamples("toy", values, targets)), Data(val=0.4, test=0.4), 0)
     train = divided.splits["train"]
     assert {train.target(row).label for row in range(len(train))} == {0, 1}
+
+
+def test_a_seed_of_the_data_holds_over_that_of_the_recipe():
+    def rows(data: Data, seed: int) -> list[int]:
+        return list(divide(dataset(train=samples(100)), data, seed).splits["val"].rows)
+
+    assert rows(Data(seed=4), 0) == rows(Data(seed=4), 1) == rows(Data(), 4) != rows(Data(), 1)

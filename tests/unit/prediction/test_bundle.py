@@ -136,6 +136,14 @@ def test_38_a_newer_format_is_refused_naming_both_versions(bundle: Path) -> None
         visus.load(bundle)
 
 
+def test_a_bundle_of_the_first_kind_still_loads(bundle: Path) -> None:
+    path = bundle / "visus.json"
+    plain = json.loads(path.read_text())
+    assert plain.pop("kind") == "network"  # before there were fusions it wasn't said
+    path.write_text(json.dumps(plain))
+    assert visus.load(bundle).schema.labels == tuple("0123456789")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "1"}', '{"format": 1}'])
 def test_a_damaged_description_is_refused(bundle: Path, text: str) -> None:
     (bundle / "visus.json").write_text(text)

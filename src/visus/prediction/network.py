@@ -1,0 +1,136 @@
+"""Predictors of one network: as it was trained, and through several views."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_tensor
+from visus.data.types import Target
+from visus.data.views import Views
+from visus.errors import SpecError
+from visus.prediction.manifest import NetworkManifest
+from visus.prediction.predictor import Predictor
+from visus.tasks import How
+
+
+@final
+class NetworkPredictor(Predictor):
+    """Weights, preprocessing, labels and thresholds in one callable.
+
+    precision: of the network's arithmetic.
+    """
+
+    manifest: NetworkManifest
+
+    def __init__(self, manifest: NetworkManifest, model: nn.Module, precision: torch.dtype = torch.float32) -> None:
+        super().__init__(manifest)
+        self.model, self.precision = model, precision
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """From an image or vector to the network's input."""
+        return self.manifest.preprocess
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def looks(self) -> int:
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.preprocess.shape
+
+    def place(self, value: np.ndarray) -> Tensor:
+        return self.preprocess.place(value)
+
+    def place_many(self, block: Tensor) -> Tensor:
+        return self.preprocess.place_many(block)
+
+    def place_target(self, target: Target, height: int, width: int) -> Target:
+        return self.preprocess.place_target(target, height, width)
+
+    def placement(self, height: int, width: int) -> Placement:
+        assert isinstance(self.preprocess, ImagePreprocess)
+        return self.preprocess.placement(height, width)
+
+    def outputs(self, placed: Tensor) -> Any:
+        """The network's output for N×C×H×W uint8, or N×F float32."""
+        device = self.device
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32),
+        ):
+            return self.model(self.preprocess.normalize(placed.to(device)))
+
+
+@final
+class Viewed(Predictor):
+    """A network that looks at each image several times; what it says is averaged.
+
+    Raises SpecError for vectors, and where the views are all alike since they show all of an image.
+    """
+
+    manifest: NetworkManifest
+
+    def __init__(self, network: NetworkPredictor, views: Views, how: How = "arithmetic") -> None:
+        super().__init__(network.manifest)
+        self.network, self.views, self.how = network, views, how
+        self._each = views.each()
+        if not isinstance(network.preprocess, ImagePreprocess):
+            raise SpecError("views are of images, and this network takes vectors", "leave the views out")
+        self._preprocess = network.preprocess
+        self._refuse_alike()
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    @property
+    def looks(self) -> int:
+        return len(self._each)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """V×C×H×W."""
+        return (len(self._each), *self._preprocess.shape)
+
+    def place(self, value: np.ndarray) -> Tensor:
+        return self.place_many(as_tensor(value)[None])[0]
+
+    def place_many(self, block: Tensor) -> Tensor:
+        return self._preprocess.place_views(block, self._each)
+
+    def place_target(self, target: Target, height: int, width: int) -> Target:
+        return target  # what can be averaged over views has no place in them
+
+    def placement(self, height: int, width: int) -> Placement:
+        return Placement(1, 1, 0, 0, height, width)
+
+    def outputs(self, placed: Tensor) -> Any:
+        views = len(self._each)
+        found = self.network.outputs(placed.flatten(0, 1)).unflatten(0, (-1, views)).unbind(1)
+        return self.task.fuse(found, torch.full((views,), 1 / views), self.how, self.schema)
+
+    def _refuse_alike(self) -> None:
+        """Crops that show the same of every image cost time and tell nothing."""
+        if self.views.crops == "center":
+            return
+        height, width = self._preprocess.size
+        known = self.schema.shape[1:]
+        shapes = [known] if prod(known) else [(3 * height, 3 * width), (3 * height, 4 * width), (4 * height, 3 * width)]
+        for rows, columns in shapes:
+            seen = {self._preprocess.placement(rows, columns, view) for view in self._each}
+            if len(seen) > len(set(self.views.scales)):
+                return
+        raise SpecError(
+            f"the crops {self.views.crops!r} are all alike: at this scale the network sees all that there is",
+            "look more closely, with --scales 1.15, or leave the crops out",
+        )
