@@ -17,6 +17,7 @@ def train(
     source: str | None = None,
     *,
     model: str | None = None,
+    weights: str | None = None,
     recipe: str | None = None,
     task: str | None = None,
     epochs: int | None = None,
@@ -39,6 +40,8 @@ def train(
         A named data set (visus data list) or the path of one: class folders, an archive, IDX files, a table.
     model
         A network of the catalog (visus models).
+    weights
+        What the network starts from: imagenet, a source (visus weights list), a file, or a run folder.
     recipe
         Settings to start from: a recipe's name (visus recipes), a TOML file, or a run folder.
     task
@@ -74,7 +77,7 @@ def train(
 
         raise SpecError("visus train needs data or a recipe", "visus train digits --model lenet5, or --recipe NAME")
     api.train(
-        source, model=model, recipe=recipe, task=task, epochs=epochs, batch=batch, lr=lr,
+        source, model=model, weights=weights, recipe=recipe, task=task, epochs=epochs, batch=batch, lr=lr,
         size=None if size is None else (size, size), seed=seed, device=device, settings=extra, run=run,
         find_rate=lr_find, watch=watcher(json),
     )  # fmt: skip
@@ -127,10 +130,11 @@ def evaluate(
 
 
 def predict(
-    run: str,
     sources: Annotated[list[str], Parameter(negative="")],
     /,
     *,
+    model: str | None = None,
+    weights: str = "imagenet",
     batch: int = 64,
     device: str = "auto",
     out: Path | None = None,
@@ -138,12 +142,16 @@ def predict(
 ) -> int:
     """Say what a trained model sees in image files, in folders of them, or in the rows of a CSV table.
 
+    visus predict RUN FILE…, or visus predict --model NAME --weights SOURCE FILE…
+
     Parameters
     ----------
-    run
-        A run folder or bundle.
     sources
-        Files and folders.
+        A run folder or bundle, unless --model is given, and then files and folders.
+    model
+        A network of the catalog, in place of a run.
+    weights
+        Its weights: imagenet, a source (visus weights list), or a file.
     batch
         Images at a time.
     device
@@ -153,11 +161,14 @@ def predict(
     json
         Lines of JSON instead of words.
     """
-    from visus.errors import UnreadableImage
+    from visus.errors import SpecError, UnreadableImage
     from visus.run import api
 
-    failed = 0
-    for number, (name, prediction) in enumerate(api.predict(run, sources, batch=batch, device=device)):
+    failed, files = 0, sources if model else sources[1:]
+    if not files:
+        raise SpecError("nothing to look at is named", "visus predict RUN FILE…, or --model NAME FILE…")
+    predictor = sources[0] if model is None else api.pretrained(model, weights, device=device)
+    for number, (name, prediction) in enumerate(api.predict(predictor, files, batch=batch, device=device)):
         if isinstance(prediction, UnreadableImage):
             failed += 1
             line({"file": name, "error": prediction.cause}) if json else printed(

@@ -39,6 +39,7 @@ def train(
     source: str | Path | None = None,
     *,
     model: str | None = None,
+    weights: str | None = None,
     recipe: str | Recipe | None = None,
     task: str | None = None,
     epochs: int | None = None,
@@ -55,7 +56,9 @@ def train(
 ) -> Run:
     """Train a network on images or vectors, evaluate it, draw what it does, and bundle it.
 
-    source: a named data set or a path. recipe: the settings to start from: a name, a file or a Recipe.
+    source: a named data set or a path. weights: what the network starts from, with a new last layer where the classes
+    are others: "imagenet", a source, a file or a run (see `create_model`). recipe: the settings to start from: a
+    name, a file or a Recipe.
     size: height, width of the network's input. settings: `a.b=c` texts, over all else. run: the folder to make;
     by default a new one of the data set's name in `root`. find_rate: find the learning rate first.
     watch: who is told; by default the terminal. Raises VisusError.
@@ -64,7 +67,8 @@ def train(
 
     base = tree(recipe) if isinstance(recipe, Recipe) else read_recipe(recipe) if recipe is not None else {}
     given = overrides(
-        data__source=None if source is None else str(source), model__name=model, task__kind=task,
+        data__source=None if source is None else str(source), model__name=model, model__weights=weights,
+        task__kind=task,
         budget__epochs=epochs, budget__batch=batch, optim__lr=lr, preprocess__size=size, seed=seed,
         runtime__device=device,
     )  # fmt: skip

@@ -121,7 +121,7 @@ def features(
         prepared = prepare(samples, schema, preprocess, progress=bar)
     loader = Loader(prepared, preprocess, batch, device_of(device))
     with watch.work("computing features") as bar:
-        found = features_of(_fixed(predictor.model, stage), loader, progress=bar).prepared.gather(
+        found = features_of(pooled_features(predictor.model, stage), loader, progress=bar).prepared.gather(
             torch.arange(len(prepared.rows))
         )
     labels = found.target.label if found.target.label is not None else torch.full((len(found),), -1)
@@ -136,7 +136,8 @@ class _Mean(nn.Module):
         return x.mean((2, 3)) if x.ndim == 4 else x.mean(1) if x.ndim == 3 else x
 
 
-def _fixed(model: Classifier, stage: int | None) -> nn.Module:
+def pooled_features(model: Classifier, stage: int | None) -> nn.Module:
+    """What gives N×F features: the part before the last layer, or the stages up to one, pooled. Raises ModelError."""
     if stage is None:
         return split(model)[0]
     stages: Sequence[nn.Module] = list(model.backbone.stages)

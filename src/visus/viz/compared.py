@@ -21,8 +21,9 @@ def compared_curves(
     drawn = style.figure(9.2, 3.9)
     left, right = drawn.subplots(1, 2, sharey=True)
     share = all(0 <= value <= 1 for rows in histories.values() for value in _column(rows, metric))
-    for axes, name, x in ((left, "epoch", "epoch"), (right, "seconds", "seconds of training, log scale")):
-        style.panel(axes, title if axes is left else "", x, note=note if axes is left else "")
+    style.panel(left, title, "epoch", note=note)
+    style.panel(right, "", "seconds of training, log scale")
+    for axes, name in ((left, "epoch"), (right, "seconds")):
         for place, (run, rows) in enumerate(histories.items()):
             values = _column(rows, metric)
             at = [max(row[name], 1e-2) for row in rows]
@@ -33,8 +34,8 @@ def compared_curves(
             said = style.percent(values[best], 1) if share else f"{values[best]:.3g}"
             axes.annotate(said, (at[best], values[best]), (0, 6), textcoords="offset points", ha="center",
                           **style.words(color=color))  # fmt: skip
-        if share:
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.percent(value)))
+    if share:
+        left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.percent(value)))
     right.set_xscale("log")
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     style.legend(right, loc="lower right")
