@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from visus import __version__
-from visus.cli import data, learn, look
+from visus.cli import data, learn, look, networks
 from visus.errors import VisusError
 
 app = cyclopts.App(
@@ -25,8 +25,9 @@ app.command(learn.evaluate)
 app.command(learn.predict)
 app.command(learn.resume)
 app.command(learn.extend)
-app.command(look.models)
-app.command(look.summary)
+app.command(networks.models)
+app.command(networks.history)
+app.command(networks.summary)
 app.command(look.recipes)
 app.command(data.app)
 app.command(look.version)

@@ -3,6 +3,7 @@
 All take plain arrays and strings, and return a matplotlib `Figure`; `save` and `png` make files of them.
 """
 
+from visus.viz.atlas import accuracy_against_cost, errors_by_year
 from visus.viz.bars import counts, top
 from visus.viz.classification import calibration, confused_pairs, confusion, per_class
 from visus.viz.curves import learning_curves, rate_curve
@@ -17,11 +18,13 @@ __all__ = [
     "Picture",
     "Table",
     "Text",
+    "accuracy_against_cost",
     "calibration",
     "confused_pairs",
     "confusion",
     "counts",
     "draw_boxes",
+    "errors_by_year",
     "label",
     "learning_curves",
     "per_class",
