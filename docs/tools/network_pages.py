@@ -116,7 +116,7 @@ def _stages(summary: Summary) -> list[str]:
         tokens = "" if stage.map == stage.shape else f", as {stage.shape[0]} tokens"
         return (
             f"`{stage.name}`",
-            md(", then ".join(map(str, stage.parts))),
+            md(", then ".join(map(str, stage.blocks))),
             shape(stage.map) + tokens,
             str(stage.stride or ""),
             f"{stage.parameters:,}",

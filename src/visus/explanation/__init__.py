@@ -1,8 +1,8 @@
 """Looking into networks."""
 
+from visus.explanation.blocks import Block
 from visus.explanation.diagram import diagram
 from visus.explanation.fold import Line, folded
-from visus.explanation.parts import Part
 from visus.explanation.summary import Row, Stage, Summary, summarize
 
-__all__ = ["Line", "Part", "Row", "Stage", "Summary", "diagram", "folded", "summarize"]
+__all__ = ["Block", "Line", "Row", "Stage", "Summary", "diagram", "folded", "summarize"]

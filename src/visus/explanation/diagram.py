@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, log10, sqrt
 
-from visus.explanation.parts import Part
+from visus.explanation.blocks import Block
 from visus.explanation.summary import Stage, Summary
 from visus.text import compact
 
@@ -25,14 +25,14 @@ _LETTER, _LINE, _GAP = 5.7, 13.0, 7.0  # the width of a letter, the height of a 
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """kind: a key of _COLORS. shape: C×H×W, T×D or K. lines, parts: what is said under it. tip: what a pointer says."""
+    """kind: a key of _COLORS. shape: C×H×W, T×D or K. lines, blocks: what is said below. tip: what a pointer shows."""
 
     kind: str
     shape: tuple[int, ...]
     name: str
     tip: str
     lines: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 def diagram(summary: Summary, title: str, *, paper: bool = False) -> str:
@@ -80,9 +80,9 @@ def _box(stage: Stage, index: int) -> _Box:
         kind="head" if head else "stage",
         shape=stage.map,
         name=name,
-        tip="; ".join([f"{name}: {_shape(stage.map)}", *lines, *map(str, stage.parts), *costs]),
+        tip="; ".join([f"{name}: {_shape(stage.map)}", *lines, *map(str, stage.blocks), *costs]),
         lines=tuple(lines),
-        parts=stage.parts,
+        blocks=stage.blocks,
     )
 
 
@@ -152,7 +152,7 @@ def _arrow(start: float, stop: float, y: float) -> str:
 def _words(box: _Box, center: float, top: float, column: float) -> tuple[list[str], float]:
     """What a box is: its name, its shape and the rest; and where that ends."""
     letters = int(column / _LETTER)
-    rest = [*box.lines, *(line for part in box.parts for line in _brief(part, letters))]
+    rest = [*box.lines, *(line for block in box.blocks for line in _brief(block, letters))]
     lines = [
         (box.name, 'font-size="11" font-weight="600"'),
         (_shape(box.shape), 'font-size="11"'),
@@ -166,17 +166,17 @@ def _words(box: _Box, center: float, top: float, column: float) -> tuple[list[st
     return found, top + (len(lines) - 1) * _LINE
 
 
-def _brief(part: Part, letters: int) -> list[str]:
-    """A part in lines of so many letters; windows that take more than two lines are left out.
+def _brief(block: Block, letters: int) -> list[str]:
+    """Blocks in lines of so many letters; windows that take more than two lines are left out.
 
-    >>> _brief(Part(3, "residual", ("1×1", "3×3", "1×1")), 18), _brief(Part(2, "", ("1×1", "3×3 in 32 groups") * 2), 18)
+    >>> _brief(Block(3, "residual", ("1×1", "3×3", "1×1")), 18), _brief(Block(2, "", ("1×1", "3×3 depthwise") * 2), 18)
     (['3 × residual', '1×1 · 3×3 · 1×1'], ['2 × block'])
     """
-    if not part.windows or len(str(part)) <= letters:
-        return _wrapped(str(part), letters)
-    windows = _wrapped(" · ".join(part.windows), letters)
-    kind = part.kind or "block"
-    return [*_wrapped(str(Part(part.count, kind)), letters), *(windows if len(windows) <= 2 else [])]
+    if not block.windows or len(str(block)) <= letters:
+        return _wrapped(str(block), letters)
+    windows = _wrapped(" · ".join(block.windows), letters)
+    kind = block.kind or "block"
+    return [*_wrapped(str(Block(block.count, kind)), letters), *(windows if len(windows) <= 2 else [])]
 
 
 def _wrapped(text: str, letters: int) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from visus.explanation.parts import Part, parts_of
+from visus.explanation.blocks import Block, blocks_of
 from visus.models import Network, build_classifier
 from visus.nn import Classifier, SparseConv2d
 
@@ -35,14 +35,14 @@ class Stage:
 
     name: "stages.0" and so on, as in `backbone`, or "head". shape: of its output without the batch. map: of its map,
     which is another shape where tokens are passed on. stride: of the map relative to the input; None of vectors.
-    parts: what it is made of.
+    blocks: what it is made of.
     """
 
     name: str
     shape: tuple[int, ...]
     map: tuple[int, ...]
     stride: int | None
-    parts: tuple[Part, ...]
+    blocks: tuple[Block, ...]
     parameters: int
     multiply_adds: int
 
@@ -133,9 +133,9 @@ def _stages(
     for index, (stage, stride) in enumerate(zip(backbone.stages, strides, strict=True)):
         shape = shapes[stage]
         found = (shape[-1], *backbone.grid) if backbone.grid else shape
-        yield Stage(f"stages.{index}", shape, found, stride, parts_of(stage), _trained(stage), macs(stage))
+        yield Stage(f"stages.{index}", shape, found, stride, blocks_of(stage), _trained(stage), macs(stage))
     shape = shapes[model.head]
-    yield Stage("head", shape, shape, None, parts_of(model.head), _trained(model.head), macs(model.head))
+    yield Stage("head", shape, shape, None, blocks_of(model.head), _trained(model.head), macs(model.head))
 
 
 def _trained(module: nn.Module, recurse: bool = True) -> int:

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from visus.explanation import Part, Stage, Summary, diagram, summarize
+from visus.explanation import Block, Stage, Summary, diagram, summarize
 from visus.models import CATALOG
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,9 +28,9 @@ def front(group: ET.Element) -> tuple[float, float]:
 
 def many(count: int) -> Summary:
     """A network of so many stages, with texts that are long, or not safe in XML."""
-    parts = (Part(12, "squeeze & <excite>", ("3×3 in 32 groups",) * 5), Part(1, "a" * 60))
-    stages = [Stage(f"stages.{n}", (8, 9, 9), (8, 9, 9), 2, parts, 10**9, 10**12) for n in range(count)]
-    head = Stage("head", (5,), (5,), None, (Part(1, "linear 5"),), 45, 40)
+    blocks = (Block(12, "squeeze & <excite>", ("3×3 in 32 groups",) * 5), Block(1, "a" * 60))
+    stages = [Stage(f"stages.{n}", (8, 9, 9), (8, 9, 9), 2, blocks, 10**9, 10**12) for n in range(count)]
+    head = Stage("head", (5,), (5,), None, (Block(1, "linear 5"),), 45, 40)
     return Summary((1, 9, 400), (), (*stages, head), 0, 0, 0, 0)
 
 

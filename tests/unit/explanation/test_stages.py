@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from visus.explanation import Row, folded, summarize
-from visus.explanation.parts import parts_of
+from visus.explanation.blocks import blocks_of
 from visus.explanation.summary import summarize_module
 from visus.models import CATALOG, TINY
 from visus.nn import ConvNormAct, Gate, Residual, SparseConv2d
@@ -26,7 +26,7 @@ class TwoByTwo(nn.Module):
 
 
 def words(*blocks: nn.Module) -> list[str]:
-    return [str(part) for part in parts_of(nn.Sequential(*blocks))]
+    return [str(part) for part in blocks_of(nn.Sequential(*blocks))]
 
 
 def conv(*args: int, **options: object) -> nn.Conv2d:
@@ -84,7 +84,7 @@ def test_the_stages_of_resnet50():
         (64, 56, 56), (256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7), (1000,),
     ]  # fmt: skip
     assert [stage.stride for stage in stages] == [4, 4, 8, 16, 32, None]
-    assert ["; ".join(map(str, stage.parts)) for stage in stages] == [
+    assert ["; ".join(map(str, stage.blocks)) for stage in stages] == [
         "7×7 conv, stride 2; 3×3 max pool, stride 2",
         *(f"{count} × residual 1×1 · 3×3 · 1×1" for count in (3, 4, 6, 3)),
         "global average pool; linear 1000",

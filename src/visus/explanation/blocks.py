@@ -16,7 +16,7 @@ _TURNS = 3  # blocks that take turns are found in turns of up to as many
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Block:
     """So many equal blocks in a row.
 
     kind: what they are; empty where their windows say it all. windows: of the convolutions and poolings of each.
@@ -34,77 +34,77 @@ class Part:
         return f"{self.count} × ({words})" if unclear else f"{self.count} × {words}"
 
 
-def parts_of(stage: nn.Module) -> tuple[Part, ...]:
+def blocks_of(stage: nn.Module) -> tuple[Block, ...]:
     """The blocks of a stage in order, equal ones counted. Normalisations, activations and the like aren't named.
 
-    >>> [str(part) for part in parts_of(nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.MaxPool2d(2)))]
+    >>> [str(block) for block in blocks_of(nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.MaxPool2d(2)))]
     ['5×5 conv, stride 2', '2×2 max pool, stride 2']
-    >>> [str(part) for part in parts_of(nn.Sequential(nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 9), nn.Dropout()))]
+    >>> [str(block) for block in blocks_of(nn.Sequential(nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 9), nn.Dropout()))]
     ['2 × linear 9']
     """
     while type(stage) is nn.Sequential and len(stage) == 1:
         stage = stage[0]
-    blocks = stage.children() if type(stage) is nn.Sequential else [stage]
-    return tuple(_runs([part for block in blocks if (part := _part(block)) is not None]))
+    modules = stage.children() if type(stage) is nn.Sequential else [stage]
+    return tuple(_runs([block for module in modules if (block := _block(module)) is not None]))
 
 
-def _runs(parts: Sequence[Part]) -> Iterator[Part]:
+def _runs(blocks: Sequence[Block]) -> Iterator[Block]:
     start = 0
-    while start < len(parts):
+    while start < len(blocks):
         times, turns = 1, 1
         for length in range(1, _TURNS + 1):
-            turn, found = parts[start : start + length], 1
-            while parts[start + found * length : start + (found + 1) * length] == turn:
+            turn, found = blocks[start : start + length], 1
+            while blocks[start + found * length : start + (found + 1) * length] == turn:
                 found += 1
             if found > 1 and found * length > times * turns:
                 times, turns = found, length
         if turns == 1:
-            yield Part(times, parts[start].kind, parts[start].windows)
+            yield Block(times, blocks[start].kind, blocks[start].windows)
         else:
-            yield Part(times, ", ".join(map(str, parts[start : start + turns])))
+            yield Block(times, ", ".join(map(str, blocks[start : start + turns])))
         start += times * turns
 
 
-def _part(block: nn.Module) -> Part | None:
+def _block(module: nn.Module) -> Block | None:
     """One block; None for what only normalises, activates or reshapes."""
-    if isinstance(block, Residual):
-        return Part(1, "residual", _chain(block.branch))
-    if type(block) is nn.Sequential:
-        windows = _chain(block)
-        return Part(1, "" if windows else "block", windows) if _stores(block) or windows else None
-    kind = _kind(block)
-    return Part(1, kind, () if _simple(block) else _chain(block)) if kind else None
+    if isinstance(module, Residual):
+        return Block(1, "residual", _chain(module.branch))
+    if type(module) is nn.Sequential:
+        windows = _chain(module)
+        return Block(1, "" if windows else "block", windows) if _stores(module) or windows else None
+    kind = _kind(module)
+    return Block(1, kind, () if _simple(module) else _chain(module)) if kind else None
 
 
-def _kind(block: nn.Module) -> str:
+def _kind(module: nn.Module) -> str:
     """What a block is that isn't made of others, or made of them in its own way."""
-    match block:
+    match module:
         case ConvNormAct():
-            kind = _kind(block.conv)
+            kind = _kind(module.conv)
         case nn.Conv2d() | SparseConv2d():
-            size, _, how = _window(block).partition(" ")
+            size, _, how = _window(module).partition(" ")
             words = (size, "conv", how) if how.startswith("in ") else (size, how, "conv")
-            kind = " ".join(filter(None, words)) + _stride(getattr(block, "stride", 1))
+            kind = " ".join(filter(None, words)) + _stride(getattr(module, "stride", 1))
         case nn.MaxPool2d() | nn.AvgPool2d():
-            kind = _window(block) + _stride(block.stride)
+            kind = _window(module) + _stride(module.stride)
         case nn.AdaptiveAvgPool2d():
-            size = _size(block.output_size)
+            size = _size(module.output_size)
             kind = "global average pool" if size == "1×1" else f"average pool to {size}"
         case nn.Linear():
-            kind = f"linear {block.out_features}"
+            kind = f"linear {module.out_features}"
         case nn.LocalResponseNorm():
             kind = "local response norm"
-        case _ if _branches(block):
-            kind = f"{_branches(block)} branches"
+        case _ if _branches(module):
+            kind = f"{_branches(module)} branches"
         case _:
-            kind = _class(block) if _stores(block) and "Norm" not in type(block).__name__ else ""
+            kind = _class(module) if _stores(module) and "Norm" not in type(module).__name__ else ""
     return kind
 
 
-def _simple(block: nn.Module) -> bool:
-    """Whether its kind says all of a block."""
+def _simple(module: nn.Module) -> bool:
+    """Whether its kind says all of a module."""
     layers = (nn.Conv2d, SparseConv2d, ConvNormAct, nn.MaxPool2d, nn.AvgPool2d, nn.Linear, Gate)
-    return isinstance(block, layers) or _branches(block) > 0
+    return isinstance(module, layers) or _branches(module) > 0
 
 
 def _chain(block: nn.Module) -> tuple[str, ...]:
