@@ -103,7 +103,7 @@ def _section(path: str, struct: kinds.StructType, tagged: bool, level: int) -> I
     """A struct's docstring and table, then the structs inside it."""
     if tagged:
         level += 1
-        yield f"{'#' * level} {path}.kind = {struct.tag}\n"
+        yield f"{'#' * level} {path}{f'.kind = {struct.tag}' if struct.tag else ''}\n"
     meanings = _meanings(struct.cls)
     if meanings[""]:
         yield md(meanings[""]) + "\n"
@@ -113,10 +113,15 @@ def _section(path: str, struct: kinds.StructType, tagged: bool, level: int) -> I
     if plain:
         yield from _table(path, plain, meanings)
     for field in struct.fields:
+        name = f"{path}.{field.name}"
+        listed = _listed(field.type)
+        if len(listed) > 1:
+            yield f"Each table in `{name}` has a kind: " + ", ".join(f"`{each.tag}`" for each in listed) + ".\n"
+        for each in listed:
+            yield from _section(name, each, True, level)
         inside = _structs(field.type)
         if not inside:
             continue
-        name = f"{path}.{field.name}"
         if len(inside) > 1:
             default = "" if field.default in (None, msgspec.NODEFAULT) else tree(field.default).get("kind", "")
             yield _choice(name, inside, default)
@@ -168,6 +173,13 @@ def _structs(found: kinds.Type) -> list[kinds.StructType]:
     return []
 
 
+def _listed(found: kinds.Type) -> list[kinds.StructType]:
+    """The structs that a list is of, or a list of lists."""
+    if not isinstance(found, kinds.VarTupleType):
+        return []
+    return _structs(found.item_type) or _listed(found.item_type)
+
+
 def _type(found: kinds.Type) -> str:
     match found:
         case kinds.IntType() | kinds.FloatType():
@@ -181,6 +193,8 @@ def _type(found: kinds.Type) -> str:
             text = " or ".join(_type(each) for each in found.types if not isinstance(each, kinds.NoneType))
         case kinds.TupleType():
             text = f"list of {len(found.item_types)}: {_type(found.item_types[0])}"
+        case kinds.VarTupleType() if _structs(found.item_type):
+            text = "list of: table"
         case kinds.VarTupleType():
             text = f"list of: {_type(found.item_type)}"
         case _:

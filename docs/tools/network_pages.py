@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ from page_text import filled, md, put, shape
 
 import visus
 from visus import viz
-from visus.explanation import Line, Stage, Summary, diagram, folded, summarize
+from visus.explanation import Field, Line, Stage, Summary, diagram, folded, receptive_field, summarize
 from visus.models import CATALOG, CHAPTERS, ENTRIES, FAMILIES, HUMAN_ERROR, Card
 
 FIGURES = ("network", "input", "parameters", "multiply-adds", "classes", "top-1 %", "top-5 %", "on")
@@ -44,9 +44,10 @@ def catalog() -> str:
         "# The catalog\n",
         f"{len(CATALOG)} networks of {len(FAMILIES)} papers, written from the catalog when this page was built. Each "
         "name leads to a drawing of the network, its stages and its layers. Parameters and multiply-adds are for the "
-        "input and the number of classes given, and a test holds each of them. Top-1 and top-5 errors are published "
-        "ones, in percent, on the validation or test set named; the page of the family says who measured them. They "
-        "aren't ours.\n",
+        "input and the number of classes given, and a test holds each of them. What a stage sees is the side, in "
+        "pixels of the image, of the window that a pixel of its map depends on, as if the image had no edges. Top-1 "
+        "and top-5 errors are published ones, in percent, on the validation or test set named; the page of the family "
+        "says who measured them. They aren't ours.\n",
         "```{toctree}\n:hidden:\n:maxdepth: 1\n",
         *(f"{name} <networks/{name}>" for name in FAMILIES),
         "```\n",
@@ -98,7 +99,7 @@ def _network(name: str, card: Card) -> Iterator[str]:
     if card.about:
         yield f"{md(_sentence(card.about))}.\n"
     yield f"```{{raw}} html\n{diagram(summary, name)}```\n"
-    yield from _stages(summary)
+    yield from _stages(summary, receptive_field(card.spec, card.input))
     size = 4 * (summary.parameters + summary.buffers) / 2**20
     yield (
         f"\nFor an input of {shape(card.input)} and {card.outputs:,} classes: {summary.parameters:,} parameters, "
@@ -111,20 +112,27 @@ def _network(name: str, card: Card) -> Iterator[str]:
     yield f"```{{raw}} html\n{_layers(summary)}\n```\n"
 
 
-def _stages(summary: Summary) -> list[str]:
-    def cells(stage: Stage) -> tuple[str, ...]:
+def _stages(summary: Summary, fields: Sequence[Field]) -> list[str]:
+    def cells(stage: Stage, field: Field | None) -> tuple[str, ...]:
         tokens = "" if stage.map == stage.shape else f", as {stage.shape[0]} tokens"
         return (
             f"`{stage.name}`",
             md(", then ".join(map(str, stage.blocks))),
             shape(stage.map) + tokens,
             str(stage.stride or ""),
+            _sees(field) if field else "",
             f"{stage.parameters:,}",
             f"{stage.multiply_adds:,}",
         )
 
-    head = ("stage", "made of", "output", "stride", "parameters", "multiply-adds")
-    return filled(head, map(cells, summary.stages), "lllrrr")
+    head = ("stage", "made of", "output", "stride", "sees", "parameters", "multiply-adds")
+    return filled(head, map(cells, summary.stages, (*fields, None)), "lllrrrr")
+
+
+def _sees(field: Field) -> str:
+    """A receptive field in pixels: one number where it is square."""
+    high, wide = ("all" if span is None else str(span.size) for span in (field.rows, field.columns))
+    return high if high == wide else f"{high} × {wide}"
 
 
 def _layers(summary: Summary) -> str:

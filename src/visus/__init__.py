@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from visus.explanation import summarize
     from visus.models import list_models
     from visus.prediction import Predictor, load
-    from visus.run.api import Measured, create_model, evaluate, predict, train
+    from visus.run.api import Measured, create_model, evaluate, predict, pretrained, train
     from visus.run.recipe import Recipe
     from visus.run.training import Run, resume
 
@@ -34,6 +34,7 @@ _HOMES = {
     "load": "visus.prediction",
     "open_dataset": "visus.data.open",
     "predict": "visus.run.api",
+    "pretrained": "visus.run.api",
     "resume": "visus.run.training",
     "summarize": "visus.explanation",
     "train": "visus.run.api",
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "open_dataset",
     "predict",
+    "pretrained",
     "resume",
     "summarize",
     "train",

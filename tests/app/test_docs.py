@@ -104,8 +104,8 @@ def test_a_familys_page_has_all_of_its_networks(pages: ModuleType) -> None:
     assert "| [lenet5](#lenet5) | 1×32×32 | 60,000 | 325,680 | 10 | 0.95 | MNIST |" in text
     assert "60,000 parameters, 840 buffers" in text
     for row in (
-        "| `stages.0` | 5×5 conv | 6×28×28 | 1 | 156 | 117,600 |",
-        "| `head` | linear 84, then prototypes | 10 |  | 10,164 | 10,080 |",
+        "| `stages.0` | 5×5 conv | 6×28×28 | 1 | 5 | 156 | 117,600 |",
+        "| `head` | linear 84, then prototypes | 10 |  |  | 10,164 | 10,080 |",
     ):
         assert row in text
     for name in ("lenet5", "lenet5_full"):

@@ -3,7 +3,7 @@
 import pytest
 
 from visus import viz
-from visus.models import ENTRIES, HUMAN_ERROR
+from visus.models import ENTRIES, FAMILIES, HUMAN_ERROR
 
 # The specification's list, word for word: 2010 28.2, 2011 25.8, 2012 AlexNet 16.4, 2013 ZFNet 11.7, 2014 VGG 7.3 and
 # GoogLeNet 6.7, 2015 ResNet 3.6, 2016 fusion 3.0, 2017 SENet 2.3, human about 5.1.
@@ -31,6 +31,10 @@ def test_the_error_of_each_year():
 def test_as_the_papers_print_it(network, error, layers):
     entry = next(each for each in ENTRIES if each.network == network)
     assert (entry.error, entry.layers) == (error, layers)
+
+
+def test_the_entries_lead_to_families_of_the_catalog():
+    assert {family for entry in ENTRIES for family in entry.families} <= set(FAMILIES)
 
 
 def test_a_person_is_beaten_in_2015():

@@ -109,12 +109,12 @@ def test_strides_are_true(family):
         for each, (stage, stride) in enumerate(zip(moving.stages[:2], moving.strides, strict=False)):
             here, there = moving.maps(x)[each], moving.maps(x.roll(stride, 3))[each]
             assert torch.allclose(here[..., :-1], there[..., 1:], atol=1e-6), stage
-    elif family == "mlp":
-        assert model.backbone.strides == ()  # vectors
+    elif family in ("mlp", "transformer"):
+        assert model.backbone.strides == ()  # vectors; the rows of an image
     else:  # windows without padding, or pooling that rounds up: each network's own tests hold its sizes
         maps = model.backbone.maps(inputs(family))
         for each, stride in zip(maps, model.backbone.strides, strict=True):
-            assert abs(each.shape[2] - shapes(family)[0][1] / stride) <= 3
+            assert abs(each.shape[2] - shapes(family)[0][1] / stride) <= 4
 
 
 @tiny
@@ -259,7 +259,7 @@ def test_squeeze_excite_adds_one_gate_a_block():
 
 def test_names_are_found_and_mistyped_ones_answered_with_the_nearest():
     assert find("resnet50") is CATALOG["resnet50"]
-    assert list_models("resnext*") == ["resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
+    assert list_models("resnext101*") == ["resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"]
     with pytest.raises(NotFound, match="resnet50"):
         find("resnet-50")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from visus import __version__
-from visus.cli import data, learn, look, networks
+from visus.cli import data, learn, look, networks, weights
 from visus.errors import VisusError
 
 app = cyclopts.App(
@@ -30,6 +30,7 @@ app.command(networks.history)
 app.command(networks.summary)
 app.command(look.recipes)
 app.command(data.app)
+app.command(weights.app)
 app.command(look.version)
 
 

@@ -29,6 +29,8 @@ class Data(Spec, frozen=True):
     numbers: what whole numbers in it are: "classes" or "values"; None: chosen by the column's name and contents.
     count: how many samples `scenes` draws for training.
     val, test: the shares set apart, class by class, where the source doesn't bring that split.
+    final: the split that results are reported on; "val" where a source calls it so and brings no other: some of train
+    then chooses the model.
     allow_empty: a class folder may be empty.
     bad: the share of unreadable files above which training is refused.
     """
@@ -40,6 +42,7 @@ class Data(Spec, frozen=True):
     count: Annotated[int, msgspec.Meta(ge=1)] | None = None
     val: Share = 0.1
     test: Share = 0.2
+    final: Literal["test", "val"] = "test"
     allow_empty: bool = False
     bad: Share = 0.01
 

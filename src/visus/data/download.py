@@ -62,7 +62,7 @@ def fetch(
     urls: Sequence[str],
     name: str,
     digest: str,
-    size: int,
+    size: int | None,
     folder: Path,
     *,
     progress: Progress | None = None,
@@ -71,8 +71,9 @@ def fetch(
 ) -> Path:
     """The path of `folder/name`, fetched from the first mirror that gives it, unless it lies there already.
 
-    urls: mirrors, http or https. digest: "sha256:…" or "md5:…" of the file. size: in bytes.
-    progress: called with the bytes that are there and the bytes in all. timeout: seconds without a byte, after which
+    urls: mirrors, http or https. digest: "sha256:…" or "md5:…" of the file, or its first digits where no more is known,
+    or "" where nothing is. size: in bytes; None where it isn't known. progress: called with the bytes that are there
+    and the bytes in all (0 where they aren't known). timeout: seconds without a byte, after which
     an attempt is given up. pause: seconds before the second attempt, doubled before each further one.
     What came of a broken download stays in `name.part` and is gone on with. Raises DownloadError with each mirror's
     cause, and with the place where the file can be put by hand.
@@ -100,22 +101,29 @@ class _Wanted:
     place: Path
     part: Path
     digest: str
-    size: int
+    size: int | None
     timeout: float
     pause: float
+
+    @property
+    def checked(self) -> bool:
+        """Whether a checksum is known."""
+        return bool(self.digest.partition(":")[2])
 
     def lies_at(self, path: Path) -> bool:
         """Whether the file there is the one that is wanted, whole."""
         algorithm, _, wanted = self.digest.partition(":")
-        if not path.is_file() or path.stat().st_size != self.size:
+        if not path.is_file() or self.size not in (None, path.stat().st_size):
             return False
+        if not wanted:
+            return True
         with path.open("rb") as file:
-            return hashlib.file_digest(file, algorithm).hexdigest() == wanted
+            return hashlib.file_digest(file, algorithm).hexdigest().startswith(wanted)
 
 
 def _from_mirrors(urls: Sequence[str], wanted: _Wanted, progress: Progress | None) -> None:
     """Fill the part with the whole file, or raise DownloadError."""
-    causes = _unreachable(urls)
+    causes = unreachable(urls)
     for url in urls:
         for attempt in range(ATTEMPTS if url not in causes else 0):
             time.sleep(wanted.pause * 2 ** (attempt - 1) if attempt else 0)
@@ -142,9 +150,9 @@ def _go_on(url: str, wanted: _Wanted, progress: Progress | None) -> None:
     """Fetch what the part lacks. Errors of the network become _Broken or _Refused; those of the disk stay OSErrors."""
     part, size = wanted.part, wanted.size
     have = part.stat().st_size if part.exists() else 0
-    if have == size:
+    if have == size or (have and size is None and wanted.checked and wanted.lies_at(part)):
         return
-    have = have if have < size else 0
+    have = have if size is None or have < size else 0
     headers = {"User-Agent": f"visus/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -152,7 +160,9 @@ def _go_on(url: str, wanted: _Wanted, progress: Progress | None) -> None:
         request = urllib.request.Request(url, headers=headers)
         answer = urllib.request.build_opener(_Redirects).open(request, timeout=wanted.timeout)
     with answer:
-        the_rest = f"bytes {have}-{size - 1}/{size}"
+        if size is None and answer.status == 206:
+            size = _whole(answer.headers["Content-Range"])
+        the_rest = "" if size is None else f"bytes {have}-{size - 1}/{size}"
         if answer.status not in (200, 206) or (answer.status == 206 and answer.headers["Content-Range"] != the_rest):
             part.unlink(missing_ok=True)  # so that the next attempt asks for all of it
             raise _Broken(
@@ -161,7 +171,9 @@ def _go_on(url: str, wanted: _Wanted, progress: Progress | None) -> None:
         if answer.status == 200:  # all of it: the server knows no ranges
             have = 0
         length = answer.headers["Content-Length"]
-        if length is not None and length != str(size - have):
+        if size is None and (length or "").isascii() and (length or "").isdigit():
+            size = have + int(length or 0)
+        if length is not None and size is not None and length != str(size - have):
             raise _Refused(f"the file there has {length} bytes, not {size:,}")
         with part.open("r+b" if have else "wb") as file:
             file.seek(have)
@@ -169,17 +181,23 @@ def _go_on(url: str, wanted: _Wanted, progress: Progress | None) -> None:
                 with _network():
                     piece = answer.read1(CHUNK)  # what has come, so that little is lost when no more does
                 have += len(piece)
-                if have > size:
+                if size is not None and have > size:
                     raise _Refused(f"the file there is longer than {size:,} bytes")
                 file.write(piece)
                 if not piece:
                     break
                 if progress:
-                    progress(have, size)
+                    progress(have, size or 0)
             file.flush()
             os.fsync(file.fileno())
-    if have < size:
+    if size is not None and have < size:
         raise _Broken(f"the connection broke off after {have:,} of {size:,} bytes")
+
+
+def _whole(content_range: str | None) -> int | None:
+    """The bytes in all that a partial answer names: "bytes 5-9/10"."""
+    total = (content_range or "").rpartition("/")[2]
+    return int(total) if total.isascii() and total.isdigit() else None
 
 
 @contextmanager
@@ -213,7 +231,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _unreachable(urls: Sequence[str]) -> dict[str, str]:
+def unreachable(urls: Sequence[str]) -> dict[str, str]:
     """The mirrors that can't be reached, and why. All hosts are tried at once: without a network it takes seconds.
 
     Through a proxy the host itself need not be reachable, so that nothing is tried.

@@ -52,7 +52,7 @@ def prepare(
         raise DataError("there are no samples in this split")
     pairs = 2 if {"mask", "image"} & set(schema.targets) else 1
     if size * pairs <= free_memory() // 4:
-        return InMemory(samples, schema, preprocess, bad, progress)
+        return read_all(samples, schema, preprocess, bad, progress)
     return Streamed(samples, schema, preprocess, bad)
 
 
@@ -66,48 +66,56 @@ def free_memory() -> int:
 
 
 @final
+@dataclass
 class InMemory:
-    """All samples placed in one tensor."""
+    """All samples, or features of them, in one tensor. inputs: N×…, a row for each of `rows`."""
 
-    def __init__(
-        self, samples: Samples, schema: Schema, preprocess: Preprocess, bad: float, progress: Progress | None
-    ) -> None:
-        self.samples, self.skipped = samples, []
-        targets: list[Target | None] = [None] * len(samples)
-        plain = not {"boxes", "mask", "image"} & set(schema.targets)
-        block = samples.block() if plain else None
-        kind = torch.uint8 if isinstance(preprocess, ImagePreprocess) else torch.float32
-        inputs = torch.empty((len(samples), *preprocess.shape), dtype=kind)
-
-        def place(row: int) -> Skipped | None:
-            try:
-                inputs[row], targets[row] = _placed(samples, row, preprocess)
-            except UnreadableImage as problem:
-                return Skipped(samples.name(row), problem.cause)
-            return None
-
-        failed: list[int] = []
-        if block is not None:
-            for start in range(0, len(block), CHUNK):
-                part = _tensor(block[start : start + CHUNK])
-                inputs[start : start + CHUNK] = _place_block(part, preprocess)
-            targets = [samples.target(row) for row in range(len(samples))]
-        else:
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                for row, problem in enumerate(pool.map(place, range(len(samples)), chunksize=8)):
-                    if problem is not None:
-                        failed.append(row)
-                        self.skipped.append(problem)
-                    if progress is not None and (row % CHUNK == CHUNK - 1 or row == len(samples) - 1):
-                        progress(row + 1, len(samples))
-            _refuse_bad(self.skipped, len(samples), bad)
-        usable = np.setdiff1d(np.arange(len(samples)), failed)
-        self.rows = torch.from_numpy(usable)
-        self.inputs = inputs[self.rows] if failed else inputs
-        self.targets = Targets.collate([target for target in targets if target is not None], schema)
+    samples: Samples
+    rows: Tensor
+    skipped: list[Skipped]
+    inputs: Tensor
+    targets: Targets
 
     def gather(self, positions: Tensor) -> Batch:
         return Batch(self.inputs[positions], self.targets.pick(positions), self.rows[positions])
+
+
+def read_all(
+    samples: Samples, schema: Schema, preprocess: Preprocess, bad: float, progress: Progress | None = None
+) -> InMemory:
+    """Every sample read and placed. Raises DataError where more than the share `bad` can't be read."""
+    skipped: list[Skipped] = []
+    targets: list[Target | None] = [None] * len(samples)
+    plain = not {"boxes", "mask", "image"} & set(schema.targets)
+    block = samples.block() if plain else None
+    kind = torch.uint8 if isinstance(preprocess, ImagePreprocess) else torch.float32
+    inputs = torch.empty((len(samples), *preprocess.shape), dtype=kind)
+
+    def place(row: int) -> Skipped | None:
+        try:
+            inputs[row], targets[row] = _placed(samples, row, preprocess)
+        except UnreadableImage as problem:
+            return Skipped(samples.name(row), problem.cause)
+        return None
+
+    failed: list[int] = []
+    if block is not None:
+        for start in range(0, len(block), CHUNK):
+            part = _tensor(block[start : start + CHUNK])
+            inputs[start : start + CHUNK] = _place_block(part, preprocess)
+        targets = [samples.target(row) for row in range(len(samples))]
+    else:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for row, problem in enumerate(pool.map(place, range(len(samples)), chunksize=8)):
+                if problem is not None:
+                    failed.append(row)
+                    skipped.append(problem)
+                if progress is not None and (row % CHUNK == CHUNK - 1 or row == len(samples) - 1):
+                    progress(row + 1, len(samples))
+        _refuse_bad(skipped, len(samples), bad)
+    usable = torch.from_numpy(np.setdiff1d(np.arange(len(samples)), failed))
+    kept = Targets.collate([target for target in targets if target is not None], schema)
+    return InMemory(samples, usable, skipped, inputs[usable] if failed else inputs, kept)
 
 
 @final

@@ -61,7 +61,8 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         "pad": resized to fit inside, the rest filled;
         "center": not resized; cut or filled on all sides alike (28×28 digits for a 32×32 network).
     crop: the share of the resized image that is kept (see "crop"). interpolation: of the resizing, antialiased unless
-    "nearest". fill: the value, 0…255, of pixels that are filled in. mean, std: per channel, of pixel values in 0…1.
+    "nearest". fill: the value, 0…255, of pixels that are filled in. order: of the colours as the network takes them.
+    mean, std: per channel in that order, of pixel values in 0…1.
     """
 
     size: tuple[Side, Side]
@@ -70,6 +71,7 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
     crop: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    order: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = (0.5,)
 
@@ -115,7 +117,9 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         return Target(**kept)
 
     def normalize(self, x_NCHW: Tensor) -> Tensor:
-        """N×C×H×W uint8 → float32, (value/255 − mean)/std, channel by channel."""
+        """N×C×H×W uint8 RGB → float32, (value/255 − mean)/std, channel by channel in the network's order."""
+        if self.order == "bgr":
+            x_NCHW = x_NCHW.flip(1)
         mean = torch.tensor(self.mean, device=x_NCHW.device).view(-1, 1, 1) * 255
         scale = 1 / (torch.tensor(self.std, device=x_NCHW.device).view(-1, 1, 1) * 255)
         return (x_NCHW.float() - mean) * scale
@@ -123,7 +127,8 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
     def denormalize(self, x_NCHW: Tensor) -> Tensor:
         """The inverse of `normalize`, rounded to uint8: what the network saw, to look at."""
         mean, std = (torch.tensor(each, device=x_NCHW.device).view(-1, 1, 1) for each in (self.mean, self.std))
-        return ((x_NCHW * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        seen = ((x_NCHW * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return seen.flip(1) if self.order == "bgr" else seen
 
     def seen(self, schema: Schema) -> Schema:
         """The schema as the network sees it."""

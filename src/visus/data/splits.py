@@ -23,7 +23,8 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
     A split that the source brings stays as it is, but for training samples that become validation samples:
     - only train: data.val and data.test are shares of the whole;
     - train and test: data.val is a share of train;
-    - train and val: nothing is set apart for a test, and a note says what that means.
+    - train and val: nothing is set apart for a test, and a note says what that means; with data.final = "val" that
+      split is the test, and data.val is a share of train.
     A share of 0 makes no split. Division is class by class where samples have one label each, at random otherwise;
     exact duplicates stay together; classes of fewer than 3 samples stay in train. seed: equal seeds, equal splits.
     Rows keep their order. Notes tell of duplicates between splits that the source brings.
@@ -35,6 +36,10 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
     if not len(splits.get("train", ())):
         found = ", ".join(f"{len(samples):,} in {split}" for split, samples in splits.items()) or "no samples"
         raise DataError(f"{dataset.name}: has no training samples ({found})", "a training set needs a split train")
+    if data.final == "val":
+        if "val" not in splits or "test" in splits:
+            raise SpecError(f"data.final = val, and {dataset.name} has {', '.join(splits)}", "leave it out")
+        splits["test"] = splits.pop("val")
     notes = list(dataset.notes)
     shares = {
         "test": 0.0 if splits.keys() & {"val", "test"} else data.test,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -106,6 +107,16 @@ class Targets:
                 columns[name] = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
             else:
                 columns[name] = tuple(found)
+        return Targets(**columns)
+
+    @staticmethod
+    def joined(parts: Sequence[Targets]) -> Targets:
+        """The targets of several batches, one after the other."""
+        columns: dict[str, Any] = {}
+        for field in fields(Targets):
+            found = [column for part in parts if (column := getattr(part, field.name)) is not None]
+            if found:
+                columns[field.name] = torch.cat(found) if isinstance(found[0], Tensor) else tuple(chain(*found))
         return Targets(**columns)
 
     def pick(self, rows: Tensor) -> Targets:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, get_args
 
+from msgspec.structs import replace
+
 from visus.errors import ModelError, NotFound, SpecError, nearest
-from visus.models.cards import Card, WithAuxiliary
+from visus.models.cards import Card, WithAuxiliary, WithRectifiedScores
 from visus.models.catalog import CATALOG, FAMILIES, Network
 
 if TYPE_CHECKING:
@@ -110,6 +112,12 @@ def build_classifier(spec: Network, shape: tuple[int, ...], classes: int) -> Cla
     if isinstance(spec, WithAuxiliary):
         return Classifier(backbone, head, *spec.auxiliary_heads(shapes, classes))
     return Classifier(backbone, head)
+
+
+def signed(spec: Network) -> Network:
+    """The same network with scores of either sign: softmax can do without negative ones, a logistic function or a
+    value that is predicted can't."""
+    return replace(spec, scores="linear") if isinstance(spec, WithRectifiedScores) else spec
 
 
 def stage_shapes(spec: Network, shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from visus.spec import Spec
 
@@ -93,3 +93,12 @@ class WithAuxiliary(Protocol):
 
         shapes: of the stages' outputs for one image, without the batch.
         """
+
+
+@runtime_checkable
+class WithRectifiedScores(Protocol):
+    """A family whose scores, as published, are never negative."""
+
+    @property
+    def scores(self) -> Literal["rectified", "linear"]:
+        """Whether a ReLU is the last layer before they are averaged."""

@@ -6,7 +6,7 @@ from visus.nn.gate import Gate
 from visus.nn.lenet import Prototypes, ScaledTanh, SparseConv2d, Subsample
 from visus.nn.pyramid import Classifier, Pyramid, Rescale
 from visus.nn.residual import DropPath, PadShortcut, Residual
-from visus.nn.state import load_state
+from visus.nn.state import WithoutRandomStart, load_state
 
 __all__ = [
     "Activation",
@@ -24,6 +24,7 @@ __all__ = [
     "SparseConv2d",
     "Subsample",
     "TensorFlowPad",
+    "WithoutRandomStart",
     "activation",
     "load_state",
     "pooled_head",

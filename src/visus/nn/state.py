@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from visus.errors import WeightsError
 
 SHOWN = 8
+
+
+class WithoutRandomStart(TorchFunctionMode):
+    """Inside of it, a network is built without drawing first weights, which is slow for what is overwritten anyway.
+
+    with WithoutRandomStart():
+        model = build_classifier(…)
+    load_state(model, …)
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.uniform_, Tensor.normal_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

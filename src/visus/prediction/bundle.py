@@ -127,6 +127,11 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
     return predictor
 
 
+def is_bundle(path: str | Path) -> bool:
+    """Whether a folder is a bundle, or a run that has one."""
+    return any((folder / MANIFEST).is_file() for folder in (Path(path), Path(path) / "model"))
+
+
 def _find(path: Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / MANIFEST).is_file():

@@ -19,10 +19,11 @@ from visus.data.splits import divide
 from visus.data.types import Schema
 from visus.errors import DataError, UnreadableImage
 from visus.metrics import Score
-from visus.models import CATALOG, Network, build_classifier, find
+from visus.models import CATALOG, Network, find
 from visus.prediction import Predictor, load, read_manifest
 from visus.run.device import device_of
 from visus.run.evaluation import Evaluation, evaluate_model
+from visus.run.pretrained import create_model, pretrained
 from visus.run.recipe import Recipe, compose, overrides
 from visus.run.recipe_files import read_recipe
 from visus.run.training import Run, resume, train_recipe
@@ -30,7 +31,6 @@ from visus.run.watch import Silent, Terminal, Watch
 from visus.spec import merge
 
 if TYPE_CHECKING:
-    from visus.nn import Classifier
     from visus.tasks import Prediction
 
 
@@ -193,27 +193,6 @@ def read_vectors(path: Path, schema: Schema) -> tuple[list[str], np.ndarray]:
     return [f"{printable(path)}:{index + 2}" for index in range(len(rows))], values
 
 
-def create_model(
-    name: str,
-    *,
-    classes: int | None = None,
-    channels: int | None = None,
-    image_size: int | tuple[int, int] | None = None,
-) -> Classifier:
-    """A network of the catalog with random weights: N×channels×H×W → N×classes scores.
-
-    classes, channels, image_size: the card's where they aren't given. Raises NotFound, and ModelError where the
-    network can't take that size.
-
-    >>> sum(p.numel() for p in create_model("lenet5_full", classes=10).parameters())
-    61706
-    """
-    card = find(name)
-    side = (image_size, image_size) if isinstance(image_size, int) else image_size
-    shape = (channels or card.input[0], *(side or card.input[1:]))
-    return build_classifier(card.spec, shape, classes or card.outputs)
-
-
 def described(
     model: str, classes: int | None, channels: int | None, size: int | None
 ) -> tuple[Network, tuple[int, ...], int]:
@@ -251,4 +230,4 @@ def _with_labels(samples: Samples, given: Schema, wanted: Schema) -> Samples:
     return Relabelled(samples, tuple(wanted.labels.index(name) for name in given.labels))
 
 
-__all__ = ["Measured", "Run", "create_model", "evaluate", "load", "predict", "resume", "train"]
+__all__ = ["Measured", "Run", "create_model", "evaluate", "load", "predict", "pretrained", "resume", "train"]

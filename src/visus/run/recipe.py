@@ -14,6 +14,7 @@ from visus.models import CATALOG, Network
 from visus.spec import Spec, assign, decode, merge, parse_assignment, tree
 from visus.tasks import AnyTask
 from visus.training import AdamW, OneCycle, Optimizer, Schedule
+from visus.transfer import Plan
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -30,15 +31,20 @@ class Preprocessing(Spec, frozen=True):
     crop: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    order: Literal["rgb", "bgr"] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] | None = None
 
 
 class Model(Spec, frozen=True):
-    """Which network. name: in the catalog. spec: its settings; None for the catalog's."""
+    """Which network. name: in the catalog. spec: its settings; None for the catalog's.
+
+    weights: what it starts from: "imagenet", a source such as "torchvision:resnet50.v2", a file, a run; None: random.
+    """
 
     name: str = "resnet18"
     spec: Network | None = None
+    weights: str | None = None
 
 
 class Budget(Spec, frozen=True):
@@ -95,6 +101,7 @@ class Recipe(Spec, frozen=True):
     augment: Augment | None = None
     task: AnyTask | None = None
     model: Model = Model()
+    transfer: Plan | None = None
     optim: Optimizer = AdamW()
     schedule: Schedule = OneCycle()
     budget: Budget = Budget()

@@ -16,9 +16,13 @@ from visus.data.preprocess import ImagePreprocess, Preprocess, VectorPreprocess
 from visus.data.samples import Samples
 from visus.data.types import Schema, Targets
 from visus.errors import DataError, SpecError, UnreadableImage
-from visus.models import Card, Network, find
+from visus.models import Card, Cut, Network, find
+from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
+from visus.spec import decode, tree
 from visus.tasks import AnyTask, Classify, Regress
+from visus.transfer import Scratch, network_of
+from visus.weights.load import Weights
 
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
 LOOKED_AT = 512  # training images from which mean and std are found
@@ -27,7 +31,10 @@ TASKS: tuple[AnyTask, ...] = (Classify(), Regress())
 
 @dataclass(frozen=True)
 class Plan:
-    """A run with nothing left open. schema: of the data, with the targets that the task uses."""
+    """A run with nothing left open. schema: of the data, with the targets that the task uses.
+
+    weights: what the network starts from.
+    """
 
     recipe: Recipe
     dataset: Dataset
@@ -36,6 +43,7 @@ class Plan:
     network: Network
     preprocess: Preprocess
     augment: Augment
+    weights: Weights | None = None
 
 
 def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Plan:
@@ -44,9 +52,13 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     schema = replace(dataset.schema, targets=_targets_for(task, dataset.schema))
     card = find(recipe.model.name)
     train = dataset.splits["train"]
-    preprocess = _preprocess(recipe.preprocess, schema, card, train)
+    network, weights = recipe.model.spec or card.spec, None
+    if recipe.model.weights is not None and not isinstance(recipe.transfer, Scratch):
+        weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
+        network = _as_read(network, card.spec, weights.network)
+    preprocess = _preprocess(recipe.preprocess, schema, card, train, weights)
     task = task.fitted(schema, _targets(train, schema))
-    network = recipe.model.spec or card.spec
+    network = network_of(recipe.transfer, network)
     with torch.device("meta"):
         task.assemble(
             network, preprocess.seen(schema)
@@ -62,7 +74,17 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     )
     if recipe.task is None:
         say(f"task: {type(task).__name__.lower()}, since the data have {' and '.join(schema.targets)}")
-    return Plan(resolved, dataset, schema, task, network, preprocess, augment)
+    return Plan(resolved, dataset, schema, task, network, preprocess, augment, weights)
+
+
+def _as_read(asked: Network, usual: Network, read: Network) -> Network:
+    """The network as the makers of weights read it, with what the recipe changes of the catalog's spec."""
+    if isinstance(asked, Cut):
+        return asked  # as a run's own recipe has it
+    changed = {key: value for key, value in tree(asked).items() if value != tree(usual).get(key)}
+    if asked == read or not changed or type(asked) is not type(read):
+        return read
+    return decode({**tree(read), **changed}, type(read))
 
 
 def _task_for(schema: Schema) -> AnyTask:
@@ -91,7 +113,12 @@ def _targets(samples: Samples, schema: Schema) -> Targets:
     return Targets.collate([samples.target(row) for row in range(len(samples))], replace(schema, targets=light))
 
 
-def _preprocess(given: Preprocessing, schema: Schema, card: Card, train: Samples) -> Preprocess:
+def _preprocess(
+    given: Preprocessing, schema: Schema, card: Card, train: Samples, weights: Weights | None
+) -> Preprocess:
+    if weights is not None and weights.preprocess is not None and schema.inputs == "image":
+        own = {name: value for name, value in asdict(given).items() if value is not None}
+        return replace(weights.preprocess, **own)
     if schema.inputs == "vector":
         return _vector_preprocess(given, train)
     channels, height, width = schema.shape
@@ -111,6 +138,7 @@ def _preprocess(given: Preprocessing, schema: Schema, card: Card, train: Samples
         crop=crop,
         interpolation=given.interpolation or "bilinear",
         fill=given.fill or 0,
+        order=given.order or "rgb",
     )
     if given.mean is None or given.std is None:
         mean, std = _statistics(train, image)

@@ -17,7 +17,7 @@ from visus.data.preprocess import Placement
 from visus.data.types import Batch, Schema, Targets
 from visus.errors import DataError
 from visus.metrics import LabelMeter, TagMeter
-from visus.models import Network, build_classifier
+from visus.models import Network, build_classifier, signed
 from visus.nn import Classifier
 from visus.spec import Variant
 from visus.tasks.base import Case
@@ -139,7 +139,7 @@ class Classify(Variant, frozen=True, tag="classify"):
         return with_fields(self, weights=tuple(round(each, 6) for each in inverse.tolist()))
 
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
-        return build_classifier(network, schema.shape, len(schema.labels))
+        return build_classifier(signed(network) if _several(schema) else network, schema.shape, len(schema.labels))
 
     def players(self, model: nn.Module) -> tuple[Player, ...]:
         assert isinstance(model, Classifier)

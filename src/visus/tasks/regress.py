@@ -16,7 +16,7 @@ from visus.data.preprocess import Placement
 from visus.data.types import Batch, Schema, Targets
 from visus.errors import DataError
 from visus.metrics import ValueMeter
-from visus.models import Network, build_classifier
+from visus.models import Network, build_classifier, signed
 from visus.nn import Classifier, Rescale
 from visus.spec import Variant
 from visus.tasks.base import Case
@@ -86,7 +86,7 @@ class Regress(Variant, frozen=True, tag="regress"):
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
         if self.mean is None or self.std is None:
             raise DataError("a regression needs the mean and std of its targets", "call `fitted` first")
-        model = build_classifier(network, schema.shape, len(schema.values))
+        model = build_classifier(signed(network), schema.shape, len(schema.values))
         model.head = nn.Sequential(model.head, Rescale(self.mean, self.std))
         for stage, head in model.auxiliary.items():
             model.auxiliary[stage] = nn.Sequential(head, Rescale(self.mean, self.std))

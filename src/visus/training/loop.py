@@ -101,7 +101,7 @@ def fit(
                         raise NotFinite(f"the loss isn't a number at step {index + 1}: {player.name}: {found}", rows)
                     for name, part in parts.items():
                         sums[name] = sums.get(name, 0) + part.detach() / accumulate
-                    torch.autograd.backward(total, inputs=player.parameters)  # nobody else's gradients are touched
+                    torch.autograd.backward(total, inputs=_learning(player))  # nobody else's gradients are touched
                 if clip is not None:
                     norm = nn.utils.clip_grad_norm_(player.parameters, clip)
                 else:
@@ -116,6 +116,13 @@ def fit(
             rows = tuple(batch.rows.tolist())
             raise NotFinite(f"the gradient wasn't finite in {skipped} steps in a row, to step {index + 1}", rows)
         yield Step(index, losses, learners[0].optimizer.param_groups[0]["lr"], bad)
+
+
+def _learning(player: Player) -> list[nn.Parameter]:
+    found = [parameter for parameter in player.parameters if parameter.requires_grad]
+    if not found:
+        raise TrainingError(f"{player.name}: nothing can learn, all its parameters are frozen", "thaw some")
+    return found
 
 
 def _move(learner: Learner, factor: float, momentum: float | None) -> None:

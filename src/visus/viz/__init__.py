@@ -6,7 +6,9 @@ All take plain arrays and strings, and return a matplotlib `Figure`; `save` and 
 from visus.viz.atlas import accuracy_against_cost, errors_by_year
 from visus.viz.bars import counts, top
 from visus.viz.classification import calibration, confused_pairs, confusion, per_class
+from visus.viz.compared import compared_curves
 from visus.viz.curves import learning_curves, rate_curve
+from visus.viz.maps import sample_map
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
 from visus.viz.sheets import draw_boxes, sheet
@@ -20,6 +22,7 @@ __all__ = [
     "Text",
     "accuracy_against_cost",
     "calibration",
+    "compared_curves",
     "confused_pairs",
     "confusion",
     "counts",
@@ -32,6 +35,7 @@ __all__ = [
     "rate_curve",
     "render",
     "residuals",
+    "sample_map",
     "save",
     "scatter",
     "sheet",

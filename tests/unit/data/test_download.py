@@ -311,3 +311,25 @@ def test_cache_folder_without_a_home(monkeypatch):
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(DownloadError, match="set VISUS_CACHE"):
         cache_folder()
+
+
+@pytest.mark.parametrize("digest", [DIGEST, DIGEST[:15], ""], ids=["whole", "eight digits", "none"])
+def test_a_file_whose_size_nobody_published(tmp_path, digest):
+    told: list[tuple[int, int]] = []
+    with serving(broken, ranged) as server:
+        path = fetch([server.url], "file.bin", digest, None, tmp_path, pause=0.01, progress=lambda *at: told.append(at))
+        assert path.read_bytes() == BODY
+        assert server.asked[1] is not None  # gone on with, not begun anew
+    assert told[-1] == (len(BODY), len(BODY))
+
+
+def test_a_file_of_unknown_size_that_is_whole_already_is_not_asked_for_again(tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(BODY)
+    with serving(fails(416)) as server:
+        assert fetch([server.url], "file.bin", DIGEST[:15], None, tmp_path, pause=0.01).read_bytes() == BODY
+        assert server.asked == []
+
+
+def test_the_first_digits_of_a_checksum_are_held_to(tmp_path):
+    with serving(whole) as server, pytest.raises(DownloadError, match="checksum isn't sha256:00000000"):
+        fetch([server.url], "file.bin", "sha256:00000000", None, tmp_path, pause=0.01)

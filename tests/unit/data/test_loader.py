@@ -9,7 +9,7 @@ import torch
 from tests.helpers import encoded, pixels
 from visus.data.augment import Augment
 from visus.data.image import Picture
-from visus.data.loader import InMemory, Loader, Streamed, generator, prepare
+from visus.data.loader import InMemory, Loader, Streamed, generator, prepare, read_all
 from visus.data.preprocess import ImagePreprocess, VectorPreprocess
 from visus.data.samples import ArraySamples, FileSamples, OnDisk, Rows
 from visus.data.types import Batch, Boxes, Schema, Target
@@ -37,7 +37,7 @@ def files(folder, count: int, broken: tuple[int, ...] = ()) -> FileSamples:
 
 
 def in_memory(samples, schema=SCHEMA, preprocess=PREPROCESS, bad=0.0) -> InMemory:
-    return InMemory(samples, schema, preprocess, bad, None)
+    return read_all(samples, schema, preprocess, bad)
 
 
 def streamed(samples, schema=SCHEMA, preprocess=PREPROCESS, bad=0.0) -> Streamed:
@@ -217,7 +217,7 @@ def test_generators_differ_by_each_of_their_numbers():
 
 def test_progress_is_told_to_the_end(tmp_path):
     told = []
-    InMemory(files(tmp_path, 5), SCHEMA, PREPROCESS, 0.0, lambda done, total: told.append((done, total)))
+    read_all(files(tmp_path, 5), SCHEMA, PREPROCESS, 0.0, lambda done, total: told.append((done, total)))
     assert told[-1] == (5, 5)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from visus.models import cards
 from visus.models.cards import Card, Family
-from visus.models.catalog import origins, residual
+from visus.models.catalog.chapters import CHAPTERS, Whole
+from visus.models.cut import Cut
 
-Network = origins.Networks | residual.Networks
-CHAPTERS = (origins, residual)
+Network = Whole | Cut
 vars(cards)["Network"] = Network  # where the annotation of Card.spec is looked up; cards can't import this module
 
 FAMILIES: dict[str, Family] = {name: family for chapter in CHAPTERS for name, family in chapter.FAMILIES.items()}

@@ -1,0 +1,56 @@
+"""Certificates for many networks, with real photographs where they are given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from visus.data.image import decode, read_bytes
+from visus.errors import NotFound, nearest
+from visus.run.api import image_files
+from visus.run.watch import Silent, Watch
+from visus.weights.certify import Certificate, certify, page, write_certificate
+from visus.weights.peers import PEERS, Peer
+from visus.weights.releases import RELEASES
+
+
+def certify_all(
+    pattern: str,
+    *,
+    python: str | Path = sys.executable,
+    file: Path | None = None,
+    images: Path | None = None,
+    out: Path | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Certificate]:
+    """Certificates of the peers whose LIBRARY:NAME matches a shell pattern, one after the other.
+
+    images: a folder of photographs, preprocessed as the makers of the peer's first release do. out: a folder that gets
+    LIBRARY/NAME.json and LIBRARY/NAME.md for each. Raises NotFound, WeightsError.
+    """
+    peers = [peer for key, peer in PEERS.items() if fnmatchcase(key, pattern.lower())]
+    if not peers:
+        raise NotFound(f"no network of another library matches {pattern!r}", nearest(pattern, PEERS))
+    for peer in peers:
+        with (watch or Silent()).work(f"certifying {peer.key}"):
+            given = None if images is None else _photographs(peer, images)
+            certificate = certify(peer, python=python, file=file, images=given)
+        if out is not None:
+            write_certificate(certificate, out / peer.library / f"{peer.name}.json")
+            (out / peer.library / f"{peer.name}.md").write_text(page(certificate), encoding="utf-8")
+        yield certificate
+
+
+def _photographs(peer: Peer, folder: Path) -> np.ndarray:
+    """N×C×H×W float32, as the makers of the weights prepare them."""
+    if peer.key not in RELEASES:
+        raise NotFound(f"nothing is known of how {peer.key} is fed", "leave --images out")
+    preprocess = RELEASES[peer.key][0].preprocess
+    placed = [preprocess.place(decode(read_bytes(path), str(path)).pixels) for path in image_files(folder)]
+    found: np.ndarray = preprocess.normalize(torch.stack(placed)).numpy()
+    return found

@@ -1,0 +1,142 @@
+"""Features: what a network sees in images, as numbers, to files and on maps."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from visus.data.dataset import Data
+from visus.data.image import printable
+from visus.data.loader import Loader, prepare
+from visus.data.open import open_dataset
+from visus.data.preprocess import ImagePreprocess
+from visus.data.samples import Joined, Samples
+from visus.data.types import Schema
+from visus.errors import DataError, MissingPart, ModelError, NotFound
+from visus.files import write_atomic
+from visus.nn import Classifier
+from visus.prediction import Predictor
+from visus.run.device import device_of
+from visus.run.pretrained import pretrained
+from visus.run.watch import Silent, Watch
+from visus.transfer import features_of, split
+
+FORMATS = (".npz", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Features:
+    """values: N×F float32. names: of the samples. labels: N int64, −1 where unknown; classes: what they are called."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def save(self, path: str | Path) -> Path:
+        """Write them: .npz (values, names, labels, classes), .csv or .parquet (name, label, f0, f1, …)."""
+        path = Path(path)
+        if path.suffix not in FORMATS:
+            raise NotFound(f"{path}: features are written as {', '.join(FORMATS)}", "name the file so")
+        said = [self.classes[label] if label >= 0 else "" for label in self.labels.tolist()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".npz":
+            file = io.BytesIO()
+            names = {"names": np.array(self.names), "classes": np.array(self.classes)}
+            np.savez_compressed(file, values=self.values, labels=self.labels, **names)  # type: ignore[arg-type]
+            return write_atomic(path, file.getvalue())
+        columns = [f"f{index}" for index in range(self.values.shape[1])]
+        if path.suffix == ".csv":
+            text = io.StringIO()
+            table = csv.writer(text)
+            table.writerow(["name", "label", *columns])
+            for name, label, row in zip(self.names, said, self.values.tolist(), strict=True):
+                table.writerow([name, label, *(f"{value:.7g}" for value in row)])
+            return write_atomic(path, text.getvalue())
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError:
+            raise MissingPart("pyarrow", "writing .parquet", "parquet") from None
+        found = {"name": list(self.names), "label": said} | dict(zip(columns, self.values.T, strict=True))
+        buffer = io.BytesIO()
+        parquet.write_table(pa.table(found), buffer)
+        return write_atomic(path, buffer.getvalue())
+
+    def placed(self, method: Literal["pca", "tsne"] = "pca", seed: int = 0) -> np.ndarray:
+        """N×2: the samples on a plane, by the two principal components, or by t-SNE of the first 50 of them.
+
+        t-SNE (van der Maaten & Hinton 2008) keeps neighbours together; distances between groups mean nothing.
+        """
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+
+        count = len(self.values)
+        if count < 3:
+            raise DataError(f"a map needs at least 3 samples, and there are {count}")
+        few = PCA(min(2 if method == "pca" else 50, *self.values.shape), random_state=seed).fit_transform(self.values)
+        if method == "tsne":
+            few = TSNE(2, perplexity=min(30.0, (count - 1) / 3), init="pca", random_state=seed).fit_transform(few)
+        return np.asarray(few if few.shape[1] == 2 else np.pad(few, ((0, 0), (0, 1))), np.float32)
+
+
+def features(
+    source: str | Path,
+    model: str | Predictor,
+    *,
+    weights: str = "imagenet",
+    stage: int | None = None,
+    split_name: str | None = None,
+    batch: int = 64,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> Features:
+    """What a network sees in the images of a data set: the input of its last layer, or a stage's map, pooled.
+
+    source: a named data set or a path. model: a name in the catalog, with `weights`; or a predictor, of a run say.
+    stage: from 0, the stem. split_name: of the data; all of it where it isn't given. Raises VisusError.
+    """
+    watch = watch or Silent()
+    predictor = model if isinstance(model, Predictor) else pretrained(model, weights, device=device)
+    if not isinstance(predictor.preprocess, ImagePreprocess) or not isinstance(predictor.model, Classifier):
+        raise ModelError("features are taken of images by a classifier's network", "name such a model")
+    dataset = open_dataset(Data(source=str(source)))
+    if split_name is not None and split_name not in dataset.splits:
+        raise DataError(f"{dataset.name} has no split named {split_name!r}", "it has " + ", ".join(dataset.splits))
+    samples: Samples = dataset.splits[split_name] if split_name else Joined(tuple(dataset.splits.values()))
+    known = "label" in dataset.schema.targets
+    schema = Schema(shape=dataset.schema.shape, targets=("label",) if known else (), labels=dataset.schema.labels)
+    with watch.work("reading") as bar:
+        prepared = prepare(samples, schema, predictor.preprocess, progress=bar)
+    loader = Loader(prepared, predictor.preprocess, batch, device_of(device))
+    with watch.work("computing features") as bar:
+        found = features_of(_fixed(predictor.model, stage), loader, progress=bar).prepared.gather(
+            torch.arange(len(prepared.rows))
+        )
+    labels = found.target.label if found.target.label is not None else torch.full((len(found),), -1)
+    names = tuple(printable(samples.name(row)) for row in found.rows.tolist())
+    return Features(found.inputs.flatten(1).numpy(), names, labels.numpy(), dataset.schema.labels)
+
+
+class _Mean(nn.Module):
+    """N×C×H×W, or tokens N×T×D → N×C."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) if x.ndim == 4 else x.mean(1) if x.ndim == 3 else x
+
+
+def _fixed(model: Classifier, stage: int | None) -> nn.Module:
+    if stage is None:
+        return split(model)[0]
+    stages: Sequence[nn.Module] = list(model.backbone.stages)
+    if stage >= len(stages):
+        raise ModelError(f"the network has no stage {stage}: it has {len(stages)}", f"0 … {len(stages) - 1}")
+    return nn.Sequential(*stages[: stage + 1], _Mean())

@@ -1,0 +1,100 @@
+"""Networks with weights in them: random ones, or published ones ready to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from visus.data.preprocess import ImagePreprocess
+from visus.data.types import Schema
+from visus.errors import WeightsError
+from visus.models import build_classifier, find
+from visus.nn import WithoutRandomStart
+from visus.prediction import Predictor, load, read_manifest
+from visus.prediction.bundle import is_bundle
+from visus.tasks import Classify
+from visus.weights.load import Weights, load_weights, put
+
+if TYPE_CHECKING:
+    from visus.nn import Classifier
+
+Progress = Callable[[int, int], None]
+
+
+def create_model(
+    name: str,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    weights: str | None = None,
+    head: Literal["same", "new"] = "same",
+) -> Classifier:
+    """A network of the catalog: N×channels×H×W → N×classes scores.
+
+    classes, channels, image_size: the weights', or the card's, where they aren't given. weights: "imagenet", a source
+    such as "torchvision:resnet50.v2", the path of a file, or of a run; random where it isn't given. head: "new" leaves
+    the last layer random where `classes` isn't the weights' number of classes; "same" refuses that.
+    Raises NotFound; ModelError where the network can't take that size; WeightsError where the weights don't fit, naming
+    the tensors that differ.
+
+    >>> sum(p.numel() for p in create_model("lenet5_full", classes=10).parameters())
+    61706
+    """
+    card = find(name)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if weights is None:
+        shape = (channels or card.input[0], *(size or card.input[1:]))
+        return build_classifier(card.spec, shape, classes or card.outputs)
+    found = find_weights(weights, name, size=size)
+    shape = (channels or found.input[0], *found.input[1:])
+    model = build_classifier(found.network, shape, classes or found.classes)
+    put(model, found, new_head=head == "new")
+    return model
+
+
+def pretrained(
+    name: str, weights: str = "imagenet", *, device: str = "auto", progress: Progress | None = None
+) -> Predictor:
+    """A network with published weights, their preprocessing and the names of their classes: ready to predict.
+
+    >>> predictor = pretrained("efficientnet_lite0")  # doctest: +SKIP
+    >>> predictor("cat.jpg").top(5)  # doctest: +SKIP
+
+    weights: see `create_model`. Raises NotFound, DownloadError, WeightsError.
+    """
+    from visus.run.device import device_of
+
+    if is_bundle(weights):
+        return load(weights, device_of(device))
+    found = find_weights(weights, name, progress=progress)
+    with WithoutRandomStart():
+        model = build_classifier(found.network, found.input, found.classes)
+    put(model, found, new_head=False)
+    schema = Schema(
+        shape=(found.input[0], 0, 0), labels=found.labels or tuple(f"class {index}" for index in range(found.classes))
+    )
+    preprocess = found.preprocess or ImagePreprocess(size=found.input[1:], crop=find(name).crop)
+    return Predictor(Classify(), schema, preprocess, model.to(device_of(device)).eval())
+
+
+def find_weights(
+    text: str, name: str, *, size: tuple[int, int] | None = None, progress: Progress | None = None
+) -> Weights:
+    """Weights from anywhere, a run or bundle of our own among them."""
+    if not is_bundle(text):
+        return load_weights(text, name, size=size, progress=progress)
+    predictor = load(text)
+    manifest = read_manifest(text)
+    if not isinstance(predictor.preprocess, ImagePreprocess):
+        raise WeightsError(f"{text} is a model of vectors, and {name} takes images", "give weights of images")
+    labels = manifest.schema.labels
+    return Weights(
+        network=manifest.network,
+        input=predictor.preprocess.shape,  # type: ignore[arg-type]
+        classes=len(labels) or len(manifest.schema.values),
+        tensors=predictor.model.state_dict(),
+        source=text,
+        preprocess=predictor.preprocess,
+        labels=labels,
+    )

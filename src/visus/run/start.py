@@ -1,0 +1,71 @@
+"""What a run starts from: a network with random or given weights, and the part of it that learns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from visus.errors import SpecError
+from visus.models import Cut
+from visus.nn import Classifier
+from visus.run.resolve import Plan
+from visus.training import Player
+from visus.transfer import Full, Linear, Partial, Scratch, Stage, groups, split
+from visus.weights.load import cut_down, put
+
+
+@dataclass(frozen=True)
+class Start:
+    """whole: the network that a run ends with. model: what learns, the whole or its last layer, shared with it.
+    fixed: what comes before that and never changes, so that its features are computed once; None where all learns."""
+
+    whole: nn.Module
+    model: nn.Module
+    fixed: nn.Module | None = None
+
+    def digest(self) -> str:
+        """A hash of what never changes; "" where there is no such part."""
+        if self.fixed is None:
+            return ""
+        total = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.fixed.state_dict().items()):
+            total.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+
+def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start:
+    """Build the network of a plan, with the weights that it starts from. Raises WeightsError and SpecError."""
+    transfer, weights = plan.recipe.transfer, plan.weights
+    whole = plan.task.assemble(plan.network, plan.preprocess.seen(plan.schema)).to(device)
+    if transfer is not None and not isinstance(whole, Classifier):
+        raise SpecError("transfer takes networks with one backbone and one head", "leave the transfer settings out")
+    if weights is not None:
+        if isinstance(plan.network, Cut):
+            weights = cut_down(weights, plan.network)
+        same = bool(weights.labels) and weights.labels == plan.schema.labels
+        left = put(whole, weights, new_head=not same)
+        say(f"weights: {weights.source}" + (f"; random at first: {', '.join(left)}" if left else ""))
+    elif transfer is not None and not isinstance(transfer, Scratch):
+        raise SpecError(
+            f"the plan {type(transfer).__name__.lower()} keeps what weights know, and none are given",
+            "--weights imagenet",
+        )
+    if isinstance(transfer, Linear | Stage):
+        assert isinstance(whole, Classifier)
+        fixed, rest = split(whole)
+        return Start(whole, rest, fixed)
+    return Start(whole, whole)
+
+
+def players(plan: Plan, model: nn.Module) -> tuple[Player, ...]:
+    """Who learns, at the rates that the plan of transfer has."""
+    found: tuple[Player, ...] = plan.task.players(model)
+    if isinstance(plan.recipe.transfer, Partial | Full):
+        assert isinstance(model, Classifier)
+        (one,) = found
+        return (replace(one, groups=groups(model, plan.recipe.transfer)),)
+    return found

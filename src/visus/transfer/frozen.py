@@ -1,0 +1,60 @@
+"""A network whose backbone never changes: its features are computed once, and a layer learns on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from visus.data.loader import InMemory, Loader
+from visus.data.preprocess import VectorPreprocess
+from visus.data.types import Targets
+from visus.errors import ModelError
+from visus.nn import Classifier, Pyramid
+
+
+def split(model: Classifier) -> tuple[nn.Sequential, Classifier]:
+    """What is before the last layer that learns, frozen; and a classifier that is the rest, shared with the model.
+
+    The first takes N×C×H×W and gives features, N×F in most networks. Raises ModelError where the head has no layer
+    that learns.
+    """
+    layers = _flat(model.head)
+    learning = [index for index, layer in enumerate(layers) if next(layer.parameters(), None) is not None]
+    if not learning:
+        raise ModelError("the head of this network has no layer that learns", "take the plan full")
+    last = learning[-1]
+    fixed = nn.Sequential(model.backbone, *layers[:last]).requires_grad_(False).eval()
+    return fixed, Classifier(Pyramid([nn.Identity()], model.backbone.channels[-1:], ()), nn.Sequential(*layers[last:]))
+
+
+def _flat(head: nn.Module) -> list[nn.Module]:
+    """The layers of a head, those inside of nested sequences too."""
+    if not isinstance(head, nn.Sequential):
+        return [head]
+    return [layer for child in head for layer in _flat(child)]
+
+
+def features_of(
+    fixed: nn.Module, loader: Loader, *, precision: torch.dtype = torch.float32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Loader:  # fmt: skip
+    """A loader of the features of every sample of a loader's split, computed once, without augmentation."""
+    found: list[Tensor] = []
+    targets: list[Targets] = []
+    rows: list[Tensor] = []
+    done = 0
+    with torch.inference_mode():
+        for batch in loader.evaluate():
+            with torch.autocast(loader.device.type, precision, enabled=precision != torch.float32):
+                found.append(fixed(batch.inputs).float().cpu())
+            targets.append(batch.target.to(torch.device("cpu")))
+            rows.append(batch.rows)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(loader.prepared.rows))
+    inputs = torch.cat(found).clone()
+    plain = VectorPreprocess(mean=(0.0,), std=(1.0,))  # leaves them as they are
+    kept = InMemory(loader.prepared.samples, torch.cat(rows), loader.prepared.skipped, inputs, Targets.joined(targets))
+    return Loader(kept, plain, loader.batch, loader.device, seed=loader.seed, classes=loader.classes)

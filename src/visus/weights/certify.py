@@ -1,0 +1,170 @@
+"""Certificates: our network and another library's, layer by layer, on the same weights and inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from visus import __version__
+from visus.files import write_atomic
+from visus.spec import Spec, decode, tree
+from visus.weights.ask import ask
+from visus.weights.formats import read_weights
+from visus.weights.goldens import network
+from visus.weights.peer import filled, question, sampled
+from visus.weights.peers import Peer
+from visus.weights.translate import layer_names
+
+QUESTIONS = 4
+TOLERANCE = 1e-4  # of the greatest score: what two orders of float32 sums may differ by in a deep network
+
+
+class LayerCheck(Spec, frozen=True):
+    """One layer on both sides. relative: the greatest difference over the greatest value of theirs."""
+
+    ours: str
+    theirs: str
+    difference: float
+    relative: float
+
+
+class Certificate(Spec, frozen=True):
+    """What came of a comparison.
+
+    weights: "formula", or the name and SHA-256 of the file. inputs: how many. layers: those with an output of their
+    own; of each up to 4,096 values spread over it are compared. difference, relative: of the scores, all of them.
+    top1_agreement: the share of inputs whose highest score is the same class.
+    """
+
+    library: str
+    theirs: str
+    network: str
+    versions: dict[str, str]
+    weights: str
+    input: tuple[int, ...]
+    inputs: int
+    layers: tuple[LayerCheck, ...]
+    difference: float
+    relative: float
+    top1_agreement: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the scores are the same, for float32."""
+        return self.relative <= TOLERANCE
+
+    @property
+    def worst(self) -> LayerCheck:
+        """The layer that differs most."""
+        return max(self.layers, key=lambda layer: layer.relative)
+
+
+def certify(
+    peer: Peer, *, python: str | Path = sys.executable, file: Path | None = None, images: np.ndarray | None = None
+) -> Certificate:
+    """Compare our network with the library's own.
+
+    python: an interpreter that has the library. file: real weights; by default both are filled by the formula.
+    images: N×C×H×W float32, preprocessed; by default QUESTIONS inputs that a formula gives.
+    Raises WeightsError where the library can't be asked, or the file isn't of that network.
+    """
+    names = list(layer_names(peer))
+    count = QUESTIONS if images is None else len(images)
+    answer = ask(peer, [theirs for _, theirs in names], file=file, python=python, images=images, count=count)
+    facts = json.loads(answer["facts"].tobytes())
+    if file is None:
+        keras = peer.library == "keras"
+        stored = {n: torch.from_numpy(filled(n, tuple(s), keras)) for n, s in facts["tensors"].items()}
+        weights = "formula"
+    else:
+        stored = read_weights(file).tensors
+        with file.open("rb") as stream:
+            weights = f"{file.name} sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    model = network(peer, stored, weights)
+    x = question(peer.input, count) if images is None else images
+    scores, outputs = _outputs(model, [ours for ours, _ in names], torch.from_numpy(x))
+    wanted = answer["logits"]
+    layers = tuple(
+        LayerCheck(ours=ours, theirs=theirs, **_difference(outputs[ours], answer[f"layer:{theirs}"]))
+        for ours, theirs in names
+        if ours in outputs and f"layer:{theirs}" in answer
+    )
+    return Certificate(
+        library=peer.library,
+        theirs=peer.name,
+        network=peer.network,
+        versions={"visus": __version__, **facts["versions"]},
+        weights=weights,
+        input=peer.input,
+        inputs=count,
+        layers=layers,
+        **_difference(scores, wanted),
+        top1_agreement=float((scores.argmax(1) == wanted.argmax(1)).mean()),
+    )
+
+
+def write_certificate(certificate: Certificate, path: Path) -> Path:
+    """Write it as JSON, a layer a line."""
+    found = tree(certificate)
+    layers = ",\n".join("  " + json.dumps(layer) for layer in found.pop("layers"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_atomic(path, json.dumps(found)[:-1] + ',\n"layers": [\n' + layers + "\n]}\n")
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Read it again."""
+    return decode(json.loads(path.read_text("utf-8")), Certificate, str(path))
+
+
+def page(certificate: Certificate) -> str:
+    """The certificate as Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in certificate.versions.items())
+    shape = "×".join(map(str, certificate.input))
+    rows = [
+        f"| `{layer.ours}` | `{layer.theirs}` | {layer.difference:.1e} | {layer.relative:.1e} |"
+        for layer in certificate.layers
+    ]
+    return "\n".join(
+        [
+            f"# {certificate.network} and {certificate.library}'s {certificate.theirs}\n",
+            f"Weights: {certificate.weights}. Inputs: {certificate.inputs} of {shape}. {versions}.\n",
+            f"Scores differ by at most {certificate.difference:.1e}, {certificate.relative:.1e} of the greatest; "
+            f"the highest is the same class for {certificate.top1_agreement:.0%} of the inputs.\n",
+            "| ours | theirs | greatest difference | relative |",
+            "|---|---|--:|--:|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _outputs(model: nn.Module, names: list[str], x: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(_: nn.Module, __: object, output: Tensor) -> None:
+            found[name] = sampled(output.float().numpy()).copy()  # what follows may write over it
+
+        return hook
+
+    modules = dict(model.named_modules())
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in names if name in modules]
+    with torch.inference_mode():
+        scores = model(x).numpy()
+    for hook in hooks:
+        hook.remove()
+    return scores, found
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    if ours.size != theirs.size:
+        return {"difference": float("inf"), "relative": float("inf")}
+    difference = float(np.abs(ours.reshape(-1) - theirs.reshape(-1)).max())
+    return {"difference": difference, "relative": difference / max(float(np.abs(theirs).max()), 1e-30)}

@@ -1,0 +1,182 @@
+"""Weights from anywhere, in our names: of what network they are, how to feed it, what its classes are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from visus.data.imagenet import imagenet_labels
+from visus.data.preprocess import ImagePreprocess
+from visus.errors import WeightsError
+from visus.models import Cut, Network, build_classifier, find
+from visus.nn import load_state
+from visus.weights.formats import Stored, read_weights
+from visus.weights.peers import PEERS, Peer
+from visus.weights.releases import RELEASES
+from visus.weights.sources import Progress, locate
+from visus.weights.translate import Entry, entries, laid_out, translate
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors of one of our networks, and what belongs to them.
+
+    network: the spec that they are of, read as their makers read it. input: C×H×W. tensors: a whole state, float32.
+    preprocess: what their makers feed the network with; None where nobody said. labels: of the classes; empty where
+    nobody said. source: what the user named, and what it turned out to be.
+    """
+
+    network: Network
+    input: Shape
+    classes: int
+    tensors: dict[str, Tensor]
+    source: str
+    preprocess: ImagePreprocess | None = None
+    labels: tuple[str, ...] = ()
+
+
+def load_weights(
+    text: str, network: str, *, size: tuple[int, int] | None = None, progress: Progress | None = None
+) -> Weights:
+    """The weights that `text` names (see `sources.locate`), for the network of that name in the catalog.
+
+    size: height and width of the input, where the network's weights depend on it; those of the weights by default.
+    Raises NotFound, DownloadError, and WeightsError where the file can't be read safely or isn't of this network.
+    """
+    located = locate(text, network, progress)
+    stored = read_weights(located.file)
+    peer = located.peer or _recognized(stored, network, text)
+    if peer is None:
+        return _own(stored, network, size, text)
+    if peer.network != network:
+        raise WeightsError(
+            f"{text} is of {peer.network}, and the network is {network}", f"--model {peer.network}, or other weights"
+        )
+    classes = _classes(peer, stored)
+    shape = _resized(peer.input, size)
+    tensors = translate(peer, stored.tensors, classes, text, shape)
+    default = RELEASES.get(peer.key, (None,))[0]
+    release = located.release or (default if classes == peer.classes else None)
+    labels = imagenet_labels() if classes == peer.classes else ()
+    said = f"{text}: {peer.library}'s {peer.call}" + (f", {located.release.tag}" if located.release else "")
+    return Weights(peer.spec, shape, classes, tensors, said, release.preprocess if release else None, labels)
+
+
+def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
+    """Copy weights into a classifier of the same network. Returns the names of the tensors that stayed as they were.
+
+    new_head: leave the last layer as it is, and what else of the heads has other names or shapes.
+    Raises WeightsError that names the tensors that differ.
+    """
+    if not new_head:
+        load_state(model, weights.tensors, weights.source)
+        return []
+    state = model.state_dict()
+    kept = {name: tensor for name, tensor in weights.tensors.items() if not _of_head(name) or name in state}
+    last = set(class_dependent(weights.network, weights.input))
+    left = [
+        name for name in state
+        if _of_head(name) and (name in last or name not in kept or kept[name].shape != state[name].shape)
+    ]  # fmt: skip
+    load_state(model, kept | {name: state[name] for name in left}, weights.source)
+    return left
+
+
+def cut_down(weights: Weights, cut: Cut) -> Weights:
+    """The weights of the first stages of a network, and nothing of its head."""
+    later = re.compile(r"backbone\.stages\.(\d+)\.")
+    kept = {
+        name: tensor
+        for name, tensor in weights.tensors.items()
+        if not _of_head(name) and not ((match := later.match(name)) and int(match[1]) > cut.stage)
+    }
+    return replace(weights, network=cut, tensors=kept, labels=())
+
+
+def class_dependent(network: Network, shape: Shape) -> list[str]:
+    """The tensors whose shapes depend on the number of classes: the last layer's, and those of auxiliary heads."""
+    with torch.device("meta"):
+        one, other = (build_classifier(network, shape, classes).state_dict() for classes in (2, 3))
+    return [name for name, tensor in one.items() if tensor.shape != other[name].shape]
+
+
+def _of_head(name: str) -> bool:
+    return name.startswith(("head.", "auxiliary."))
+
+
+def candidates(network: str) -> Iterator[Peer]:
+    """The peers of a network of ours."""
+    return (peer for peer in PEERS.values() if peer.network == network)
+
+
+def fitting(stored: Stored) -> list[Peer]:
+    """The peers whose names of tensors are all in a file, whatever the network."""
+    return [
+        peer for peer in PEERS.values()
+        if _rough(peer, stored) and all(e.theirs in stored.tensors for e in entries(peer, peer.classes))
+    ]  # fmt: skip
+
+
+def _rough(peer: Peer, stored: Stored) -> bool:
+    """Whether the first and the last layer of a peer are there; quick, as nothing is built."""
+    pairs = list(peer.pairs(peer.spec))
+    names = [pairs[index].theirs.partition("@")[0] for index in (0, -1)]
+    return all(
+        any(name == each or name.startswith((f"{each}.", f"{each}/")) for name in stored.tensors) for each in names
+    )
+
+
+def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
+    """The peer whose names of tensors the file has; None where the names are our own.
+
+    Raises WeightsError where none fits, and where several fit that read the network differently.
+    """
+    with torch.device("meta"):
+        own = build_classifier(find(network).spec, find(network).input, 2).state_dict()
+    if all(name in stored.tensors for name in own):
+        return None
+    known = list(candidates(network))
+    missing = {
+        peer.key: [e.theirs for e in entries(peer, peer.classes) if e.theirs not in stored.tensors] for peer in known
+    }
+    fitting = [peer for peer in known if not missing[peer.key]]
+    if not fitting:
+        nearest = min(missing, key=lambda key: len(missing[key]), default=None)
+        why = f"the nearest is {nearest}, of which it lacks {', '.join(missing[nearest][:4])}" if nearest else ""
+        raise WeightsError(
+            f"{text} has the names of no library's {network}" + (f"; {why}" if why else ""),
+            "name the network that the file is of with --model, or its layout: --weights LIBRARY:NAME=FILE",
+        )
+    if any(peer.spec != fitting[0].spec for peer in fitting):
+        raise WeightsError(
+            f"{text} fits {' and '.join(peer.key for peer in fitting)}, which read the network differently",
+            f"say which it is: --weights {fitting[0].key}={text}",
+        )
+    return fitting[0]
+
+
+def _own(stored: Stored, network: str, size: tuple[int, int] | None, text: str) -> Weights:
+    card = find(network)
+    shape = _resized(card.input, size)
+    counted = [name for name in class_dependent(card.spec, shape) if name.startswith("head.")]
+    classes = stored.tensors[counted[-1]].shape[0] if counted else card.outputs
+    return Weights(card.spec, shape, classes, dict(stored.tensors), text)
+
+
+def _resized(shape: Shape, size: tuple[int, int] | None) -> Shape:
+    return shape if size is None else (shape[0], *size)
+
+
+def _classes(peer: Peer, stored: Stored) -> int:
+    """How many classes the file is of: the first side of the last layer of the head."""
+    found: list[Entry] = [entry for entry in entries(peer, peer.classes) if entry.ours.startswith("head")]
+    last = found[-1]
+    if last.theirs not in stored.tensors:
+        return peer.classes
+    return int(laid_out(peer, last, stored.tensors[last.theirs]).shape[0])
