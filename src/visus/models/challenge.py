@@ -62,7 +62,7 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         year=2016, network="Fusion", team="Trimps-Soushen", error=2.99, source="results of ILSVRC 2016",
-        families=("inception_v3", "inception_v4", "inception_resnet_v2", "preact_resnet", "wide_resnet"),
+        families=("inception_v3", "inception_v4", "inception_resnet", "preact_resnet", "wide_resnet"),
         about="Inception v3, v4, Inception-ResNet v2, ResNet-200 and a wide ResNet, their probabilities averaged",
     ),
     Entry(

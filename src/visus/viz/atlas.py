@@ -97,9 +97,7 @@ def accuracy_against_cost(
         )
     other = "parameters" if against == "multiply-adds" else "multiply-adds"
     sources = dict.fromkeys(
-        card.published.source.partition(",")[0]
-        for card in cards.values()
-        if card.published and card.published.data == data
+        _publisher(card.published.source) for card in cards.values() if card.published and card.published.data == data
     )
     drawn = style.figure(8.6, 6.4)
     axes = style.panel(
@@ -150,6 +148,16 @@ def _round(number: float) -> str:
     """
     digits, _, unit = compact(number).partition(" ")
     return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} {unit}".strip()
+
+
+def _publisher(source: str) -> str:
+    """Who published a figure, without where.
+
+    >>> _publisher("torchvision, weights IMAGENET1K_V1"), _publisher("arXiv:1603.05027, table 5")
+    ('torchvision', 'papers')
+    """
+    first = source.partition(",")[0]
+    return "papers" if first.startswith(("the paper", "arXiv:")) else first
 
 
 def _frontier(points: Sequence[_Point]) -> list[_Point]:

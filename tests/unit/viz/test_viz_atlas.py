@@ -15,7 +15,7 @@ def card(family: str, macs: float, parameters: float, error: float | None, data:
         spec=MLP(),
         input=(3, 224, 224),
         figures=Figures(parameters=int(parameters), multiply_adds=int(macs)),
-        published=Published(data=data, source="a paper, table 1", top1_error=error),
+        published=Published(data=data, source="the paper, table 1", top1_error=error),
     )
 
 
@@ -69,7 +69,7 @@ def test_points_are_the_published_figures():
     assert sorted(named(figure)[1:]) == ["large", "other", "small"]  # the first is the note under the title
     shown = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert shown[:2] == ["one", "two"]
-    assert figure.axes[0].get_xlabel() == "multiply-adds\nSources: a paper"
+    assert figure.axes[0].get_xlabel() == "multiply-adds\nSources: papers"
     by_size = viz.accuracy_against_cost(cards, "parameters").axes[0]
     assert sorted(float(x) for marks in by_size.collections for x, _ in marks.get_offsets()) == [4e6, 1e7, 2e7]
     other = viz.accuracy_against_cost(cards, data="CIFAR-10").axes[0]
