@@ -122,6 +122,7 @@ def accuracy_against_cost(
     )  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.09, y=0.09)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # there is nothing above 100
     far = max(point.cost for point in points) > 100 * min(point.cost for point in points)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if far else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: _round(value))
