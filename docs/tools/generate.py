@@ -197,6 +197,8 @@ def _type(found: kinds.Type) -> str:
             text = "list of: table"
         case kinds.VarTupleType():
             text = f"list of: {_type(found.item_type)}"
+        case kinds.StructType():
+            text = f"table of {', '.join(f'`{field.name}`' for field in found.fields)}"
         case _:
             text = NAMES[type(found)]
     return text
@@ -207,6 +209,8 @@ def _value(value: Any) -> str:
         return FOUND
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple) and any(isinstance(each, tuple | msgspec.Struct) for each in value):
+        return f"{len(value)} rows"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`" if value != "" else ""

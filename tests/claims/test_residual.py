@@ -13,10 +13,10 @@ from visus.errors import ModelError
 from visus.explanation import summarize
 from visus.models import CATALOG, FAMILIES, build_classifier
 from visus.models.densenet import BottleneckLayer, DenseNet, PlainLayer
-from visus.models.units import Layers
 from visus.models.parts import BatchNorm
 from visus.models.resnet import Bottleneck, PreActivation, ResNet
 from visus.models.stems import DeepStem, LargeStem, Pool, SmallStem
+from visus.models.units import Layers
 from visus.nn import ConvNormAct, Gate, Pyramid, Residual
 from visus.nn.preact import NormAct
 

@@ -117,6 +117,7 @@ def certify(
     file: Path | None = None,
     images: Path | None = None,
     out: Path | None = None,
+    goldens: Path | None = None,
     json: Json = False,
 ) -> int:
     """Compare our network with the library's own, layer by layer, on the same weights and inputs.
@@ -133,6 +134,8 @@ def certify(
         A folder of photographs, preprocessed as the weights' makers do; without, inputs are given by a formula.
     out
         A folder for the certificates, as JSON and as a page.
+    goldens
+        A folder for golden files: the library's names and answers, for tests that do without it.
     json
         Lines of JSON instead of a table.
     """
@@ -140,7 +143,9 @@ def certify(
     from visus.spec import tree
 
     watch, rows, failed = watcher(json), [], 0
-    for certificate in certify_all(name, python=python, file=file, images=images, out=out, watch=watch):
+    for certificate in certify_all(
+        name, python=python, file=file, images=images, out=out, goldens=goldens, watch=watch
+    ):
         failed += not certificate.holds
         if json:
             line({key: value for key, value in tree(certificate).items() if key != "layers"})

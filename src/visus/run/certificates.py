@@ -26,12 +26,14 @@ def certify_all(
     file: Path | None = None,
     images: Path | None = None,
     out: Path | None = None,
+    goldens: Path | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Certificate]:
     """Certificates of the peers whose LIBRARY:NAME matches a shell pattern, one after the other.
 
     images: a folder of photographs, preprocessed as the makers of the peer's first release do. out: a folder that gets
-    LIBRARY/NAME.json and LIBRARY/NAME.md for each. Raises NotFound, WeightsError.
+    LIBRARY/NAME.json and LIBRARY/NAME.md for each. goldens: a folder that gets LIBRARY/NAME.json, from which a test
+    proves the import without that library. Raises NotFound, WeightsError.
     """
     peers = [peer for key, peer in PEERS.items() if fnmatchcase(key, pattern.lower())]
     if not peers:
@@ -39,7 +41,8 @@ def certify_all(
     for peer in peers:
         with (watch or Silent()).work(f"certifying {peer.key}"):
             given = None if images is None else _photographs(peer, images)
-            certificate = certify(peer, python=python, file=file, images=given)
+            golden = goldens and goldens / peer.library / f"{peer.name}.json"
+            certificate = certify(peer, python=python, file=file, images=given, golden=golden)
         if out is not None:
             write_certificate(certificate, out / peer.library / f"{peer.name}.json")
             (out / peer.library / f"{peer.name}.md").write_text(page(certificate), encoding="utf-8")

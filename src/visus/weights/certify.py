@@ -17,7 +17,7 @@ from visus.files import write_atomic
 from visus.spec import Spec, decode, tree
 from visus.weights.ask import ask
 from visus.weights.formats import read_weights
-from visus.weights.goldens import network
+from visus.weights.goldens import network, write_golden
 from visus.weights.peer import filled, question, sampled
 from visus.weights.peers import Peer
 from visus.weights.translate import layer_names
@@ -67,18 +67,26 @@ class Certificate(Spec, frozen=True):
 
 
 def certify(
-    peer: Peer, *, python: str | Path = sys.executable, file: Path | None = None, images: np.ndarray | None = None
+    peer: Peer,
+    *,
+    python: str | Path = sys.executable,
+    file: Path | None = None,
+    images: np.ndarray | None = None,
+    golden: Path | None = None,
 ) -> Certificate:
     """Compare our network with the library's own.
 
     python: an interpreter that has the library. file: real weights; by default both are filled by the formula.
     images: N×C×H×W float32, preprocessed; by default QUESTIONS inputs that a formula gives.
+    golden: a golden file to write of the library's answer to the first question.
     Raises WeightsError where the library can't be asked, or the file isn't of that network.
     """
     names = list(layer_names(peer))
     count = QUESTIONS if images is None else len(images)
     answer = ask(peer, [theirs for _, theirs in names], file=file, python=python, images=images, count=count)
     facts = json.loads(answer["facts"].tobytes())
+    if golden is not None and file is None and images is None:
+        write_golden(golden, peer, answer)
     if file is None:
         keras = peer.library == "keras"
         stored = {n: torch.from_numpy(filled(n, tuple(s), keras)) for n, s in facts["tensors"].items()}

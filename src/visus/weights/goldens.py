@@ -39,13 +39,13 @@ def read_golden(path: Path) -> GoldenWeights:
 
 
 def write_golden(path: Path, peer: Peer, answer: dict[str, np.ndarray]) -> None:
-    """Keep a library's answer to the question."""
+    """Keep a library's answer to the first question."""
     facts = json.loads(answer["facts"].tobytes())
     head = {"library": peer.library, "network": peer.name, "versions": facts["versions"], "input": list(peer.input)}
     lines = [
         f"  {json.dumps(name)}: {json.dumps('x'.join(map(str, shape)))}" for name, shape in facts["tensors"].items()
     ]
-    scores = ", ".join(f"{value:.8g}" for value in answer["logits"].reshape(-1).tolist())
+    scores = ", ".join(f"{value:.8g}" for value in answer["logits"][0].tolist())
     text = json.dumps(head)[:-1] + ',\n"tensors": {\n' + ",\n".join(lines) + '\n},\n"scores": [' + scores + "]}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())

@@ -17,8 +17,8 @@ from visus.weights.sources import locate, place_of, releases_of
 @pytest.fixture(autouse=True)
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("VISUS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sources, "unreachable", lambda urls: {url: "no network in tests" for url in urls})
-    monkeypatch.setattr(download, "unreachable", lambda urls: {url: "no network in tests" for url in urls})
+    monkeypatch.setattr(sources, "unreachable", lambda urls: dict.fromkeys(urls, "no network in tests"))
+    monkeypatch.setattr(download, "unreachable", lambda urls: dict.fromkeys(urls, "no network in tests"))
 
 
 def there(library: str, name: str, tag: str) -> Path:

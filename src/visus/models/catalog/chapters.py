@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import attention, classic, inception, origins, residual
+from visus.models.catalog import attention, classic, inception, mobile, origins, residual
 
-CHAPTERS = (origins, classic, inception, residual, attention)
-Whole = origins.Networks | classic.Networks | inception.Networks | residual.Networks | attention.Networks
+CHAPTERS = (origins, classic, inception, residual, mobile, attention)
+Whole = (
+    origins.Networks | classic.Networks | inception.Networks | residual.Networks | mobile.Networks | attention.Networks
+)
