@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -152,13 +153,14 @@ def _round(number: float) -> str:
 
 
 def _publisher(source: str) -> str:
-    """Who published a figure, without where.
+    """Who published a figure, without where and in which version.
 
-    >>> _publisher("torchvision, weights IMAGENET1K_V1"), _publisher("arXiv:1603.05027, table 5")
-    ('torchvision', 'papers')
+    >>> _publisher("timm 1.0, weights augreg_in21k"), _publisher("the paper, table 2 (one crop)")
+    ('timm', 'papers')
     """
-    first = source.partition(",")[0]
-    return "papers" if first.startswith(("the paper", "arXiv:")) else first
+    if source.startswith(("the paper", "arXiv:")):
+        return "papers"
+    return re.split(r"[,(]| \d", source)[0].strip()
 
 
 def _frontier(points: Sequence[_Point]) -> list[_Point]:
