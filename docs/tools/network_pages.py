@@ -15,6 +15,7 @@ import visus
 from visus import viz
 from visus.explanation import Line, Stage, Summary, diagram, folded, summarize
 from visus.models import CATALOG, CHAPTERS, ENTRIES, FAMILIES, HUMAN_ERROR, Card
+from visus.models.cards import Published
 
 FIGURES = ("network", "input", "parameters", "multiply-adds", "classes", "top-1 %", "top-5 %", "on")
 
@@ -45,7 +46,7 @@ def catalog() -> str:
         f"{len(CATALOG)} networks of {len(FAMILIES)} papers, written from the catalog when this page was built. Each "
         "name leads to a drawing of the network, its stages and its layers. Parameters and multiply-adds are for the "
         "input and the number of classes given, and a test holds each of them. Top-1 and top-5 errors are published "
-        "ones, in percent, on the validation or test set named; the page of the family says who measured them. They "
+        "ones, in percent, on the validation or test set named; each network's page says who measured them. They "
         "aren't ours.\n",
         "```{toctree}\n:hidden:\n:maxdepth: 1\n",
         *(f"{name} <networks/{name}>" for name in FAMILIES),
@@ -77,8 +78,6 @@ def family_page(key: str) -> str:
                 f"{entry.error} % top-5 error ({md(entry.about)}; {md(entry.source)}).\n"
             )
     parts += [*filled(FIGURES, [_figures(name, card) for name, card in cards.items()], "llrrrrrl"), ""]
-    sources = {f"{each.data}: {each.source}" for card in cards.values() if (each := card.published)}
-    parts += [f"Errors on {md('; '.join(sorted(sources)))}.\n"] if sources else []
     parts += chain.from_iterable(_network(name, card) for name, card in cards.items())
     return "\n".join(parts) + "\n"
 
@@ -104,11 +103,19 @@ def _network(name: str, card: Card) -> Iterator[str]:
         f"\nFor an input of {shape(card.input)} and {card.outputs:,} classes: {summary.parameters:,} parameters, "
         f"{summary.buffers:,} buffers ({size:.1f} MiB together in float32), {summary.multiply_adds:,} multiply-adds.\n"
     )
+    if card.published is not None:
+        yield f"Published: {_published(card.published)}.\n"
     if summary.auxiliary:
         yield f"{summary.auxiliary:,} of the parameters are those of heads that only help while training.\n"
     yield f'```python\nnet = visus.create_model("{name}", classes=10)\n```\n'
     yield f"```console\n$ visus summary {name}\n$ visus train photos/ --model {name}\n```\n"
     yield f"```{{raw}} html\n{_layers(summary)}\n```\n"
+
+
+def _published(found: Published) -> str:
+    errors = {"top-1": found.top1_error, "top-5": found.top5_error}
+    said = " and ".join(f"{error:.2f} % {kind} error" for kind, error in errors.items() if error is not None)
+    return f"{said} on {found.data} ({md(found.source)})"
 
 
 def _stages(summary: Summary) -> list[str]:
