@@ -15,6 +15,7 @@ import visus
 from visus import viz
 from visus.explanation import Field, Line, Stage, Summary, diagram, folded, receptive_field, summarize
 from visus.models import CATALOG, CHAPTERS, ENTRIES, FAMILIES, HUMAN_ERROR, Card
+from visus.models.cards import Published
 
 FIGURES = ("network", "input", "parameters", "multiply-adds", "classes", "top-1 %", "top-5 %", "on")
 
@@ -46,8 +47,8 @@ def catalog() -> str:
         "name leads to a drawing of the network, its stages and its layers. Parameters and multiply-adds are for the "
         "input and the number of classes given, and a test holds each of them. What a stage sees is the side, in "
         "pixels of the image, of the window that a pixel of its map depends on, as if the image had no edges. Top-1 "
-        "and top-5 errors are published ones, in percent, on the validation or test set named; the page of the family "
-        "says who measured them. They aren't ours.\n",
+        "and top-5 errors are published ones, in percent, on the validation or test set named; each network's "
+        "page says who measured them. They aren't ours.\n",
         "```{toctree}\n:hidden:\n:maxdepth: 1\n",
         *(f"{name} <networks/{name}>" for name in FAMILIES),
         "```\n",
@@ -78,8 +79,6 @@ def family_page(key: str) -> str:
                 f"{entry.error} % top-5 error ({md(entry.about)}; {md(entry.source)}).\n"
             )
     parts += [*filled(FIGURES, [_figures(name, card) for name, card in cards.items()], "llrrrrrl"), ""]
-    sources = {f"{each.data}: {each.source}" for card in cards.values() if (each := card.published)}
-    parts += [f"Errors on {md('; '.join(sorted(sources)))}.\n"] if sources else []
     parts += chain.from_iterable(_network(name, card) for name, card in cards.items())
     return "\n".join(parts) + "\n"
 
@@ -105,6 +104,8 @@ def _network(name: str, card: Card) -> Iterator[str]:
         f"\nFor an input of {shape(card.input)} and {card.outputs:,} classes: {summary.parameters:,} parameters, "
         f"{summary.buffers:,} buffers ({size:.1f} MiB together in float32), {summary.multiply_adds:,} multiply-adds.\n"
     )
+    if card.published is not None:
+        yield f"Published: {_published(card.published)}.\n"
     if summary.auxiliary:
         yield f"{summary.auxiliary:,} of the parameters are those of heads that only help while training.\n"
     yield f'```python\nnet = visus.create_model("{name}", classes=10)\n```\n'

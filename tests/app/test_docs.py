@@ -103,6 +103,7 @@ def test_a_familys_page_has_all_of_its_networks(pages: ModuleType) -> None:
     # counts and error as the paper has them (§II.B and §III.B); the maps of its figure 2
     assert "| [lenet5](#lenet5) | 1×32×32 | 60,000 | 325,680 | 10 | 0.95 | MNIST |" in text
     assert "60,000 parameters, 840 buffers" in text
+    assert "Published: 0.95 % top-1 error on MNIST (the paper, §III.B)." in text
     for row in (
         "| `stages.0` | 5×5 conv | 6×28×28 | 1 | 5 | 156 | 117,600 |",
         "| `head` | linear 84, then prototypes | 10 |  |  | 10,164 | 10,080 |",
