@@ -113,6 +113,12 @@ def _network(name: str, card: Card) -> Iterator[str]:
     yield f"```{{raw}} html\n{_layers(summary)}\n```\n"
 
 
+def _published(found: Published) -> str:
+    errors = {"top-1": found.top1_error, "top-5": found.top5_error}
+    said = " and ".join(f"{error:.2f} % {kind} error" for kind, error in errors.items() if error is not None)
+    return f"{said} on {found.data} ({md(found.source)})"
+
+
 def _stages(summary: Summary, fields: Sequence[Field]) -> list[str]:
     def cells(stage: Stage, field: Field | None) -> tuple[str, ...]:
         tokens = "" if stage.map == stage.shape else f", as {stage.shape[0]} tokens"
