@@ -1,4 +1,4 @@
-"""What MobileNet v2, v3 and EfficientNet share: inverted residuals, their gates, channels rounded to multiples."""
+"""What MobileNets and EfficientNets share: depthwise convolutions, inverted residuals, gates, rounded channels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from visus.spec import Spec
 if TYPE_CHECKING:
     from torch import nn
 
-    from visus.nn import Activation
+    from visus.nn import Activation, ConvNormAct
 
 Padding = Literal["symmetric", "tensorflow"]
+Window = Literal[3, 5, 7]
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -59,9 +60,23 @@ class Inverted(Spec, frozen=True):
 
     channels: Count
     expand: Count = 6
-    size: Count = 3
+    size: Window = 3
     stride: Count = 1
     depth: Count = 1
+
+
+def depthwise(conv: Callable[..., ConvNormAct], channels: int, size: int, stride: int, act: Activation) -> nn.Module:
+    """One filter a channel: N×channels×H×W → N×channels×H/stride×W/stride. conv: builds a `ConvNormAct`.
+
+    Weights start with He's spread for what a filter feeds, size² numbers of one map, as in the authors' code of
+    EfficientNet: with a full convolution's they are so small that running variances, which start at 1, are far from
+    the true ones for hundreds of steps.
+    """
+    from torch import nn
+
+    layer = conv(channels, channels, size, stride, groups=channels, act=act)
+    nn.init.normal_(layer.conv.weight, std=(2 / size**2) ** 0.5)
+    return layer
 
 
 def inverted_residual(
@@ -71,7 +86,7 @@ def inverted_residual(
     size: int,
     stride: int,
     *,
-    conv: Callable[..., nn.Module],
+    conv: Callable[..., ConvNormAct],
     act: Activation,
     gate: ChannelGate | None = None,
     drop: float = 0.0,
@@ -86,8 +101,8 @@ def inverted_residual(
 
     from visus.nn import Residual
 
-    layers = [] if inner == c_in else [conv(c_in, inner, act=act)]
-    layers.append(conv(inner, inner, size, stride, groups=inner, act=act))
+    layers: list[nn.Module] = [] if inner == c_in else [conv(c_in, inner, act=act)]
+    layers.append(depthwise(conv, inner, size, stride, act))
     layers += [gate.build(c_in, inner)] if gate else []
     layers.append(conv(inner, c_out, act=None))
     if (c_in, stride) == (c_out, 1):
@@ -101,7 +116,7 @@ def inverted_stages(
     rows: Sequence[Inverted],
     c_in: int,
     *,
-    conv: Callable[..., nn.Module],
+    conv: Callable[..., ConvNormAct],
     act: Activation,
     gate: ChannelGate | None = None,
     drop: Share = 0.0,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from visus.errors import ModelError
-from visus.models.inverted import Padding
+from visus.models.inverted import Padding, depthwise
 from visus.models.parts import BatchNorm, Count, Factor, Share, require_image
 from visus.spec import Variant
 
@@ -54,14 +54,15 @@ class MobileNetV1(Variant, frozen=True, tag="mobilenet_v1"):
             raise ModelError(
                 f"depths {self.depths} and widths {self.widths} name no stages, or different numbers of them"
             )
-        conv = partial(ConvNormAct, norm=self.norm.build, padding=self.padding, act=self.activation)
+        conv = partial(ConvNormAct, norm=self.norm.build, padding=self.padding)
         c_in, *widths = (max(1, int(width * self.alpha)) for width in (self.stem, *self.widths))
-        stages: list[nn.Module] = [conv(channels, c_in, 3, 2)]
+        stages: list[nn.Module] = [conv(channels, c_in, 3, 2, act=self.activation)]
         maps, strides = [c_in], [2]
         for index, (width, depth) in enumerate(zip(widths, self.depths, strict=True)):
             layers, first = [], 1 if index == 0 else 2
             for stride in (first, *[1] * (depth - 1)):
-                layers.append(nn.Sequential(conv(c_in, c_in, 3, stride, groups=c_in), conv(c_in, width)))
+                spatial = depthwise(conv, c_in, 3, stride, self.activation)
+                layers.append(nn.Sequential(spatial, conv(c_in, width, act=self.activation)))
                 c_in = width
             stages.append(nn.Sequential(*layers))
             maps.append(width)

@@ -9,7 +9,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Literal
 
 from visus.errors import ModelError
-from visus.models.inverted import ChannelGate, Padding, inverted_residual, round_channels
+from visus.models.inverted import ChannelGate, Padding, Window, inverted_residual, round_channels
 from visus.models.parts import BatchNorm, Count, Factor, Share, require_image
 from visus.spec import Spec, Variant
 
@@ -27,7 +27,7 @@ class Bneck(Spec, frozen=True):
     size: of the depthwise window. inner: its channels ("exp size"). channels: out. gate, act, stride: SE, NL, s.
     """
 
-    size: Count
+    size: Window
     inner: Count
     channels: Count
     act: Literal["relu", "hardswish"]

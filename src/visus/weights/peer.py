@@ -51,14 +51,16 @@ def filled(name: str, shape: tuple[int, ...], channels_last: bool = False) -> Ar
     """
     last = name.replace("/", ".").rpartition(".")[2]
     u = uniform(name, math.prod(shape)).astype(np.float32).reshape(shape)
-    if last in ("num_batches_tracked", "count"):
+    if last in ("num_batches_tracked", "count") or name.endswith("normalization/mean"):
         value = np.zeros(shape, np.float32)
+    elif name.endswith("normalization/variance"):
+        value = np.full(shape, 255.0**-2)  # with the mean and Keras's division by 255: the input is left as it is
     elif last in ("running_var", "moving_variance", "variance"):
         value = 0.5 + u
     elif any(part in name for part in ("pos_embed", "class_token", "cls_token", "pos_embedding")):
         value = 0.4 * u - 0.2
     elif len(shape) >= 2:
-        depthwise = last == "depthwise_kernel" or (channels_last and "depthwise" in name and len(shape) == 4)
+        depthwise = channels_last and len(shape) == 4 and shape[3] == 1
         fan_in = math.prod(shape[:2] if depthwise else shape[:-1] if channels_last else shape[1:])
         value = (2 * u - 1) * np.float32(math.sqrt(5 / fan_in))
     elif last in ("weight", "gamma"):

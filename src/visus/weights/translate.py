@@ -129,6 +129,8 @@ def _from_keras(module: nn.Module, value: Tensor) -> Tensor:
     """Keras's axes: H×W×in×out of a convolution, H×W×C×1 of a depthwise one, in×out of a dense layer."""
     if isinstance(module, nn.Conv2d) and value.ndim == 4:
         return value.permute(2, 3, 0, 1) if module.groups > 1 else value.permute(3, 2, 0, 1)
+    if isinstance(module, nn.Linear) and value.ndim == 4:  # a 1×1 convolution there
+        return value.permute(3, 2, 0, 1).flatten(1)
     return value.T if isinstance(module, nn.Linear) and value.ndim == 2 else value
 
 

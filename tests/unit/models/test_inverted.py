@@ -55,6 +55,19 @@ def test_the_first_convolution_is_left_out_where_it_would_keep_the_channels():
     assert sizes == [[(5, 5), (1, 1)], [(1, 1), (5, 5), (1, 1)]]
 
 
+@pytest.mark.parametrize("size", [3, 5])
+def test_depthwise_convolutions_start_with_hes_spread(size):
+    # He et al. 2015 (arXiv:1502.01852), equation 14: the variance is 2 over the fan-out, here size² numbers of one map
+    torch.manual_seed(0)
+    for layer in (
+        inverted_residual(256, 512, 256, size, 1, conv=ConvNormAct, act="relu").branch[1],
+        MobileNetV1(stem=512, widths=(8,), depths=(1,)).build((3, 8, 8)).stages[1][0][0],
+    ):
+        f = layer.conv.kernel_size[0]
+        assert layer.conv.groups == 512
+        assert layer.conv.weight.std().item() == pytest.approx((2 / f**2) ** 0.5, rel=0.05)
+
+
 @pytest.mark.parametrize(("of", "squeezed"), [("input", 4), ("inner", 12)])
 def test_a_gate_squeezes_a_share_of_the_channels_in_or_of_the_inner_ones(of, squeezed):
     gate = ChannelGate(of=of, act="relu", scale="hardsigmoid", ratio=0.25, divisor=2)

@@ -54,20 +54,20 @@ _TINY_ROWS = (
     Inverted(expand=3, channels=6, size=5, depth=2, stride=2),
     Inverted(expand=2, channels=8, stride=2),
 )
-_TINY_GATE = ChannelGate(of="inner", act="relu", scale="hardsigmoid")
+_TINY_GATE = ChannelGate(of="inner", act="relu", scale="hardsigmoid", ratio=0.5)
 
 TINY: dict[str, Networks] = {
     "mobilenet_v1": MobileNetV1(stem=4, widths=(8, 12, 16), depths=(1, 2, 1)),
     "mobilenet_v2": MobileNetV2(rows=_TINY_ROWS, stem=6, top=16, divisor=2),
     "mobilenet_v3": MobileNetV3(
         stages=(
-            (Bneck(size=3, inner=4, channels=4, act="relu", stride=2, gate=_TINY_GATE),),
+            (Bneck(size=3, inner=8, channels=8, act="relu", stride=2, gate=_TINY_GATE),),
             (
                 Bneck(size=5, inner=12, channels=6, act="hardswish", stride=2, gate=_TINY_GATE),
                 Bneck(size=3, inner=16, channels=6, act="hardswish"),
             ),
         ),
-        stem=4,
+        stem=8,
         top=16,
         wide=24,
         divisor=2,
