@@ -16,12 +16,13 @@ from visus.cli.main import app
 from visus.data.named import NAMED
 from visus.data.open import READERS
 from visus.data.preprocess import ImagePreprocess
-from visus.models import CATALOG, FAMILIES, Card
 from visus.run.recipe import Expect, Preprocessing, Recipe
 from visus.spec import tree
 
 sys.path.insert(0, str(Path(__file__).parent))
+import network_pages
 from figures import figures
+from page_text import md, put, rows
 
 UNSAID: dict[type, dict[str, str]] = {
     Recipe: {
@@ -57,32 +58,6 @@ def settings() -> str:
     return "\n".join(parts) + "\n"
 
 
-def networks() -> str:
-    """The catalog, a table for each family."""
-    parts = [
-        "# The catalog\n",
-        "Written from the catalog when this page was built. Parameters and multiply-adds are for the input and the "
-        "number of classes given, and a test holds each of them. Errors are published ones, in percent, on the "
-        "validation or test set named; who measured them is said below each table. They aren't ours.\n",
-    ]
-    for key, family in FAMILIES.items():
-        cards = {name: card for name, card in CATALOG.items() if card.family == key}
-        parts += [
-            f"## {family.title}\n",
-            f"{_md(family.authors)}, {family.year}; {_md(family.reference)}.",
-            f"\nDeparts from the paper: {_md(family.departs)}" if family.departs else "",
-            "",
-            "| name | input | parameters | multiply-adds | classes | top-1 error | top-5 error |",
-            "|---|---|--:|--:|--:|--:|--:|",
-            *[_network(name, card) for name, card in cards.items()],
-            "",
-            *_abouts(cards),
-        ]
-        sources = {f"{each.data}: {each.source}" for card in cards.values() if (each := card.published)}
-        parts += [f"Errors on {_md('; '.join(sorted(sources)))}.\n"] if sources else []
-    return "\n".join(parts) + "\n"
-
-
 def command_line() -> str:
     """What `visus --help` and `visus VERB --help` say."""
     text = app.generate_docs(output_format="markdown")
@@ -94,15 +69,15 @@ def command_line() -> str:
 
 def layouts() -> str:
     """The layouts of files that are recognised, and the sets that are known by name."""
-    rows = [(each.name, _md(each.layout.partition(": ")[2] or each.layout)) for each in READERS]
-    sets = [(f"`{name}`", _md(each.description), _md(each.source_and_licence)) for name, each in NAMED.items()]
+    known = [(each.name, md(each.layout.partition(": ")[2] or each.layout)) for each in READERS]
+    sets = [(f"`{name}`", md(each.description), md(each.source_and_licence)) for name, each in NAMED.items()]
     return "\n".join(
         [
-            *_rows(("layout", "what is recognised"), rows),
+            *rows(("layout", "what is recognised"), known),
             "",
             "And these by name:",
             "",
-            *_rows(("name", "what", "source, licence"), sets),
+            *rows(("name", "what", "source, licence"), sets),
             "",
         ]
     )
@@ -110,7 +85,6 @@ def layouts() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
-    "networks.md": networks,
     "cli.md": command_line,
     "layouts.inc": layouts,
     "figures.inc": figures,
@@ -121,27 +95,8 @@ def write(folder: Path) -> None:
     """Write the pages whose text has changed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
-        path, text = folder / name, page()
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
-
-
-def _abouts(cards: dict[str, Card]) -> Iterator[str]:
-    """What is said of the cards, once for all those of which the same is said."""
-    said: dict[str, list[str]] = {}
-    for name, card in cards.items():
-        said.setdefault(card.about, []).append(f"`{name}`")
-    return (f"{', '.join(names)}: {_md(about)}.\n" for about, names in said.items() if about)
-
-
-def _network(name: str, card: Card) -> str:
-    figures, published = card.figures, card.published
-    counts = (f"{figures.parameters:,}", f"{figures.multiply_adds:,}", f"{figures.classes:,}") if figures else ("",) * 3
-    errors = ("", "")
-    if published is not None:
-        five = "" if published.top5_error is None else f"{published.top5_error:.2f}"
-        errors = (f"{published.top1_error:.2f}", five)
-    return "| " + " | ".join((f"`{name}`", "×".join(map(str, card.input)), *counts, *errors)) + " |"
+        put(folder / name, page())
+    network_pages.write(folder)
 
 
 def _section(path: str, struct: kinds.StructType, tagged: bool, level: int) -> Iterator[str]:
@@ -151,7 +106,7 @@ def _section(path: str, struct: kinds.StructType, tagged: bool, level: int) -> I
         yield f"{'#' * level} {path}{f'.kind = {struct.tag}' if struct.tag else ''}\n"
     meanings = _meanings(struct.cls)
     if meanings[""]:
-        yield _md(meanings[""]) + "\n"
+        yield md(meanings[""]) + "\n"
     if struct.cls is Preprocessing:  # it refers to that one's fields
         meanings |= {name: text for name, text in _meanings(ImagePreprocess).items() if name}
     plain = [field for field in struct.fields if not _structs(field.type)]
@@ -180,17 +135,12 @@ def _choice(path: str, found: list[kinds.StructType], default: str) -> str:
 
 
 def _table(path: str, fields: list[Any], meanings: dict[str, str]) -> list[str]:
-    rows = []
+    found = []
     for field in fields:
         name = f"{path}.{field.name}" if path else field.name
         default = "required" if field.required else _value(field.default)
-        rows.append((f"`{name}`", _type(field.type), default, _md(meanings.get(field.name, ""))))
-    return [*_rows(("setting", "type", "default", "meaning"), rows), ""]
-
-
-def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    lines = [head, ("---",) * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        found.append((f"`{name}`", _type(field.type), default, md(meanings.get(field.name, ""))))
+    return [*rows(("setting", "type", "default", "meaning"), found), ""]
 
 
 def _meanings(cls: type) -> dict[str, str]:
@@ -264,10 +214,3 @@ def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`" if value != "" else ""
-
-
-def _md(text: str) -> str:
-    """Text as Markdown that shows it as it is, but for `code`."""
-    parts = re.split(r"(`[^`]+`)", text)
-    parts[::2] = [re.sub(r"([\\*_<>\[\]$#])", r"\\\1", part) for part in parts[::2]]
-    return "".join(parts)

@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from visus.models import list_models
+
 ENGLISH = re.compile(r"Traceback|  File ")
 
 
@@ -156,6 +158,51 @@ def test_output_in_a_pipe_is_plain(place: Path) -> None:
     assert done.stdout.splitlines()[1].split()[:2] == ["lenet5", "1998"]
 
 
+def test_models_are_listed_within_bounds_and_in_order(place: Path) -> None:
+    done = visus("models", "*resnet*", "--year", "2015..2016", "--error", "..25", "--sort", "error", cwd=place)
+    names = [line.split()[0] for line in done.stdout.splitlines()[1:] if "ImageNet" not in line and line]
+    assert names.index("wide_resnet50_2") < names.index("resnet152") < names.index("resnet50")
+    assert not {"resnet18", "resnet20", "seresnet50"} & set(names)
+    assert "compared by their error on ImageNet" in done.stdout
+
+
+def test_models_as_lines_for_a_program(place: Path) -> None:
+    lines = visus("models", "resnet50", "--json", cwd=place).stdout.splitlines()
+    (found,) = map(json.loads, lines)
+    # counts: torchvision 0.29's network; errors: its weights IMAGENET1K_V1
+    assert found == found | {
+        "name": "resnet50", "family": "resnet", "year": 2015, "reference": "arXiv:1512.03385",
+        "link": "https://arxiv.org/abs/1512.03385", "input": [3, 224, 224], "classes": 1000,
+        "parameters": 25_557_032, "multiply_adds": 4_089_184_256, "top1_error": 23.87, "top5_error": 7.138,
+        "data": "ImageNet",
+    }  # fmt: skip
+
+
+def test_the_table_of_all_networks_fits_a_terminal(place: Path) -> None:
+    rows = visus("models", cwd=place, COLUMNS="80").stdout.splitlines()
+    assert max(len(row.rstrip()) for row in rows) <= 80
+    table = rows[1 : rows.index("")]
+    assert [row.split()[0] for row in table] == list_models()  # no name in two lines
+
+
+def test_charts_and_drawings_are_files(place: Path, tmp_path: Path) -> None:
+    visus("models", "resn*", "--chart", tmp_path / "new" / "cost.png", "--against", "parameters", cwd=place)
+    shown = visus("history", "--chart", tmp_path / "history.png", cwd=place).stdout
+    assert re.search(r"2012 +AlexNet +SuperVision +16\.4", shown)
+    for name in ("new/cost.png", "history.png"):
+        with Image.open(tmp_path / name) as chart:
+            assert chart.format == "PNG"
+            assert chart.width >= 800
+    told = visus("summary", "lenet5", "--diagram", tmp_path / "lenet5.svg", "--json", cwd=place).stdout.splitlines()
+    assert json.loads(told[-1])["diagram"] == str(tmp_path / "lenet5.svg")
+    assert "16×10×10" in (tmp_path / "lenet5.svg").read_text(encoding="utf-8")
+
+
+def test_a_runs_network_is_drawn_too(place: Path, tmp_path: Path) -> None:
+    visus("summary", "runs/photos", "--no-layers", "--diagram", tmp_path / "mine.svg", cwd=place)
+    assert "1×8×8" in (tmp_path / "mine.svg").read_text(encoding="utf-8")
+
+
 def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
     done = visus("summary", "lenet5", cwd=place, PYTHONIOENCODING="ascii:strict")
     assert "60,000 parameters" in done.stdout
@@ -192,7 +239,18 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["fuse", "runs/photos", "--out", "fused", "--views", "tenn"], "did you mean ten?"),
         (["resume", "runs/nothing"], "there is no such run"),
         (["summary", "resnet5"], "resnet50"),
-        (["models", "alexent*"], "no network's name matches"),
+        (["models", "lenet9*"], "no network's name matches"),
+        (["models", "--year", "2015-2016"], "--year 2015-2016: isn't a range"),
+        (["models", "--error", "30..20"], "nothing lies between the two\n  → --error 20..30"),
+        (["models", "lenet*", "--year", "2010.."], "none is left of the 2 networks that match 'lenet*': --year 2010.."),
+        (["models", "--parameters", "10M"], "--parameters ..10M for all up to that"),
+        (["models", "--family", "resnt"], "did you mean resnet"),
+        (["models", "--data", "cifar"], "did you mean CIFAR-10"),
+        (["models", "--sort", "size"], '"size"'),
+        (["models", "lenet*", "--chart", "a.png"], "a published error on 'ImageNet'\n  → known: MNIST"),
+        (["models", "--chart", "a.jpg"], "a.jpg: it is written as PNG\n  → name it a.png"),
+        (["history", "--chart", "photos/class 1/scan 1.png/a.png"], "can't be written"),
+        (["summary", "lenet5", "--diagram", "a.png"], "name it a.svg"),
         (["recipes", "digit"], "did you mean digits"),
         (["data", "check", "nowhere"], "nowhere"),
     ],
@@ -263,7 +321,14 @@ def test_data_show_and_check(place: Path, tmp_path: Path) -> None:
 
 
 def test_the_listings_do_not_wait_for_torch(tmp_path: Path) -> None:
-    for words in (["--help"], ["models"], ["recipes"], ["data", "list"], ["train", "--help"]):
+    for words in (
+        ["--help"],
+        ["models", "--sort", "name"],
+        ["history"],
+        ["recipes"],
+        ["data", "list"],
+        ["train", "--help"],
+    ):
         code = (
             "import sys; from visus.cli.main import main; main(sys.argv[1:]);"
             "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"

@@ -1,14 +1,18 @@
 """What README.md and docs/ say is so: figures, links, commands, settings, code."""
 
+import importlib
 import re
 import runpy
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from visus.cli.main import app
-from visus.models import CATALOG
+from visus.models import CATALOG, FAMILIES
 from visus.run.recipe import compose
 
 ROOT = Path(__file__).parents[2]
@@ -70,3 +74,61 @@ def test_recipes_in_the_pages_are_recipes() -> None:
 
     for text in blocks("toml"):
         compose(tomllib.loads(text))
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[ModuleType]:
+    """What writes the pages of the networks when the documentation is built."""
+    sys.path.insert(0, str(ROOT / "docs" / "tools"))
+    try:
+        yield importlib.import_module("network_pages")
+    finally:
+        sys.path.remove(str(ROOT / "docs" / "tools"))
+
+
+def test_the_catalog_leads_to_every_network(pages: ModuleType) -> None:
+    text = pages.catalog()
+    for name, card in CATALOG.items():
+        assert f"| [{name}](networks/{card.family}.md#{name}) |" in text
+    for family in FAMILIES:
+        assert f"\n{family} <networks/{family}>\n" in text
+
+
+def test_a_familys_page_has_all_of_its_networks(pages: ModuleType) -> None:
+    text = pages.family_page("lenet5")
+    assert text.startswith("# lenet5\n\n*Gradient-based learning applied to document recognition*, LeCun")
+    assert "](https://doi.org/10.1109/5.726791)" in text
+    assert "**What is new.**" in text
+    assert "**Where this departs from the paper.**" in text
+    # counts and error as the paper has them (§II.B and §III.B); the maps of its figure 2
+    assert "| [lenet5](#lenet5) | 1×32×32 | 60,000 | 325,680 | 10 | 0.95 | MNIST |" in text
+    assert "60,000 parameters, 840 buffers" in text
+    assert "Published: 0.95 % top-1 error on MNIST (the paper, §III.B)." in text
+    for row in (
+        "| `stages.0` | 5×5 conv | 6×28×28 | 1 | 5 | 156 | 117,600 |",
+        "| `head` | linear 84, then prototypes | 10 |  |  | 10,164 | 10,080 |",
+    ):
+        assert row in text
+    for name in ("lenet5", "lenet5_full"):
+        assert f"\n## {name}\n" in text
+        assert f'visus.create_model("{name}", classes=10)' in text
+        assert f"$ visus summary {name}\n$ visus train photos/ --model {name}\n" in text
+    assert text.count("<svg ") == text.count('<details class="layers">') == 2
+
+
+def test_a_familys_page_names_its_entries_to_the_challenge(pages: ModuleType) -> None:
+    assert "2015, ResNet of the team MSRA: 3.57 % top-5 error" in pages.family_page("resnet")
+
+
+def test_pages_are_written_once(pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "FAMILIES", {"mlp": FAMILIES["mlp"]})
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "gone.md").write_text("# A family that was taken out")
+    pages.write(tmp_path)
+    names = {each.relative_to(tmp_path).as_posix() for each in tmp_path.rglob("*") if each.is_file()}
+    assert names == {
+        "networks.md", "networks/mlp.md", "networks/.digest", "errors_by_year.png",
+        "accuracy_against_multiply-adds.png", "accuracy_against_parameters.png",
+    }  # fmt: skip
+    monkeypatch.setattr(pages, "family_page", None)  # whoever calls it again fails
+    pages.write(tmp_path)

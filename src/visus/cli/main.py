@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from visus import __version__
-from visus.cli import carry, data, learn, look, weights
+from visus.cli import carry, data, learn, look, networks, weights
 from visus.errors import VisusError
 
 app = cyclopts.App(
@@ -28,8 +28,9 @@ app.command(carry.transfer)
 app.command(carry.features)
 app.command(learn.resume)
 app.command(learn.extend)
-app.command(look.models)
-app.command(look.summary)
+app.command(networks.models)
+app.command(networks.history)
+app.command(networks.summary)
 app.command(look.recipes)
 app.command(data.app)
 app.command(weights.app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,23 @@ def printed(text: str) -> None:
     """A line of text that any terminal can show."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def write(path: Path, suffix: str, data: bytes | str) -> None:
+    """Write a file that the user named, and the folders on its way. Raises SpecError where that can't be."""
+    from visus.data.image import printable
+    from visus.errors import SpecError
+    from visus.files import write_atomic
+
+    if path.suffix.lower() != suffix:
+        raise SpecError(
+            f"{printable(path)}: it is written as {suffix[1:].upper()}", f"name it {printable(path.stem)}{suffix}"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as problem:
+        raise SpecError(f"{printable(path)}: can't be written: {(problem.strerror or str(problem)).lower()}") from None
 
 
 def thousands(number: int) -> str:

@@ -3,25 +3,92 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec.structs import replace
 
-from visus.errors import ModelError, NotFound, nearest
+from visus.errors import ModelError, NotFound, SpecError, nearest
 from visus.models.cards import Card, WithAuxiliary, WithRectifiedScores
-from visus.models.catalog import CATALOG, Network
+from visus.models.catalog import CATALOG, FAMILIES, Network
 
 if TYPE_CHECKING:
     from visus.nn import Classifier
 
+Bounds = float | tuple[float | None, float | None]
+Order = Literal["name", "year", "parameters", "multiply-adds", "error"]
+STANDARD = "ImageNet"  # the data whose errors are compared where no others are named
 
-def list_models(pattern: str = "*") -> list[str]:
-    """The names in the catalog that match a shell pattern.
+
+def list_models(
+    pattern: str = "*",
+    *,
+    family: str | None = None,
+    year: Bounds | None = None,
+    parameters: Bounds | None = None,
+    multiply_adds: Bounds | None = None,
+    error: Bounds | None = None,
+    data: str | None = None,
+    sort: Order | None = None,
+    descending: bool = False,
+) -> list[str]:
+    """The names in the catalog that match a shell pattern and everything else that is asked for.
+
+    year, parameters, multiply_adds, error: one value, or (least, most), both included, None for an open end. error: the
+    published top-1 error in percent on `data`; errors on other data aren't compared with it. data: only networks with
+    a published error on it; "ImageNet" where errors are bounded. sort: by what, those of which it isn't known last; by
+    default they stay in the order of the catalog. Raises NotFound for a family or data that no card has, and SpecError
+    for another order.
 
     >>> list_models("lenet*")
     ['lenet5', 'lenet5_full']
+    >>> list_models("lenet*", parameters=(None, 60_000))
+    ['lenet5']
+    >>> list_models(family="lenet5", sort="multiply-adds", descending=True)
+    ['lenet5_full', 'lenet5']
     """
-    return [name for name in CATALOG if fnmatchcase(name, pattern)]
+    if family is not None and family not in FAMILIES:
+        raise NotFound(f"there is no family named {family!r}", nearest(family, FAMILIES))
+    measured = {card.published.data for card in CATALOG.values() if card.published}
+    if data is not None and data not in measured:
+        raise NotFound(f"no network has a published error on {data!r}", nearest(data, measured))
+    if sort is not None and sort not in get_args(Order):
+        raise SpecError(f"networks can't be sorted by {sort!r}", nearest(sort, get_args(Order)))
+    bounds: dict[Order, Bounds | None] = {
+        "year": year, "parameters": parameters, "multiply-adds": multiply_adds, "error": error,
+    }  # fmt: skip
+    names = [
+        name
+        for name, card in CATALOG.items()
+        if fnmatchcase(name, pattern)
+        and family in (None, card.family)
+        and (data is None or card.error_on(data) is not None)
+        and all(bound is None or _within(_figure(card, key, data), bound) for key, bound in bounds.items())
+    ]
+    if sort is None:
+        return names[::-1] if descending else names
+    if sort == "name":
+        from natsort import natsorted
+
+        return natsorted(names, reverse=descending)
+    found = {name: figure for name in names if (figure := _figure(CATALOG[name], sort, data)) is not None}
+    return [*sorted(found, key=found.__getitem__, reverse=descending), *(name for name in names if name not in found)]
+
+
+def _figure(card: Card, key: Order, data: str | None) -> float | None:
+    """What a network is bounded or sorted by; None where it isn't known."""
+    if key == "year":
+        return FAMILIES[card.family].year
+    if key == "error":
+        return card.error_on(data or STANDARD)
+    if card.figures is None:
+        return None
+    return card.figures.parameters if key == "parameters" else card.figures.multiply_adds
+
+
+def _within(value: float | None, bounds: Bounds) -> bool:
+    """Whether a value is known and lies in the bounds."""
+    least, most = bounds if isinstance(bounds, tuple) else (bounds, bounds)
+    return value is not None and (least is None or value >= least) and (most is None or value <= most)
 
 
 def find(name: str) -> Card:

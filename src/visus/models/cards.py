@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 class Family(Spec, frozen=True):
     """What the variants of a family share.
 
-    reference: arXiv number, or journal and year. departs: where our reading leaves the paper, and why.
+    reference: arXiv number, or journal and year. doi: of a paper that isn't on arXiv. idea: what was new in it, in a
+    sentence or two. departs: where our reading leaves the paper, and why.
     """
 
     title: str
     authors: str
     year: int
     reference: str
+    doi: str = ""
+    idea: str = ""
     departs: str = ""
+
+    @property
+    def link(self) -> str:
+        """Where the paper is found; empty where neither an arXiv number nor a DOI is known."""
+        if self.reference.startswith("arXiv:"):
+            return "https://arxiv.org/abs/" + self.reference.removeprefix("arXiv:").split()[0].rstrip(",;")
+        return f"https://doi.org/{self.doi}" if self.doi else ""
 
 
 class Published(Spec, frozen=True):
@@ -68,6 +78,10 @@ class Card(Spec, frozen=True):
     def outputs(self) -> int:
         """The classes that the figures are of."""
         return self.figures.classes if self.figures else 1000
+
+    def error_on(self, data: str) -> float | None:
+        """The published top-1 error on a data set, in percent; None where there is none on it."""
+        return self.published.top1_error if self.published and self.published.data == data else None
 
 
 @runtime_checkable

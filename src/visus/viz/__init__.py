@@ -3,6 +3,7 @@
 All take plain arrays and strings, and return a matplotlib `Figure`; `save` and `png` make files of them.
 """
 
+from visus.viz.atlas import accuracy_against_cost, errors_by_year
 from visus.viz.bars import counts, top
 from visus.viz.classification import calibration, confused_pairs, confusion, per_class
 from visus.viz.compared import compared_curves
@@ -19,12 +20,14 @@ __all__ = [
     "Picture",
     "Table",
     "Text",
+    "accuracy_against_cost",
     "calibration",
     "compared_curves",
     "confused_pairs",
     "confusion",
     "counts",
     "draw_boxes",
+    "errors_by_year",
     "label",
     "learning_curves",
     "per_class",

@@ -14,12 +14,18 @@ FAMILIES: dict[str, Family] = {
         authors="Rumelhart, Hinton, Williams",
         year=1986,
         reference="Nature 323, 533–536",
+        doi="10.1038/323533a0",
+        idea="Hidden units find features of their own: the error is carried back through the layers by the chain rule, "
+        "and every weight moves against its share of it.",
     ),
     "lenet5": Family(
         title="Gradient-based learning applied to document recognition",
         authors="LeCun, Bottou, Bengio, Haffner",
         year=1998,
         reference="Proc. IEEE 86(11), 2278–2324",
+        doi="10.1109/5.726791",
+        idea="Small windows that share their weights across the image, in turn with subsampling, so that a digit is "
+        "known wherever it stands; features and classifier are learned together, from pixels to class.",
         departs="The fixed output codes are drawn at random (the paper names both ways) and not by hand; distances to "
         "them are divided by 16 for softmax cross-entropy; "
         "C5 covers the whole of S4 at any input size.",

@@ -18,6 +18,8 @@ FAMILIES: dict[str, Family] = {
         authors="He, Zhang, Ren, Sun",
         year=2015,
         reference="arXiv:1512.03385",
+        idea="Blocks learn what to add to their input instead of what to make of it. The identity beside each block "
+        "lets gradients through, so that networks of over a hundred layers train better than shallow ones.",
         departs="In bottlenecks the 3×3 convolution carries the stride (the paper: the first 1×1), as in all "
         "widely used weights but Keras's.",
     ),
@@ -34,6 +36,8 @@ FAMILIES: dict[str, Family] = {
         authors="Zagoruyko, Komodakis",
         year=2016,
         reference="arXiv:1605.07146",
+        idea="Residual networks gain as much from wider blocks as from more of them, and wide ones are faster to train "
+        "than deep, thin ones of as many parameters.",
         departs="WRN-68-3, a member of the fusion that won ImageNet 2016, was never defined in public: "
         "wide_resnet68_3 is our reading of its name, 22 bottlenecks (3, 4, 12, 3) three times as wide inside, made "
         "as the paper's own networks for ImageNet are.",
@@ -43,12 +47,16 @@ FAMILIES: dict[str, Family] = {
         authors="Xie, Girshick, Dollár, Tu, He",
         year=2016,
         reference="arXiv:1611.05431",
+        idea="A block is split into many equal small paths whose results are summed, written as one convolution in "
+        "groups. Their number, the cardinality, helps more than depth or width at the same cost.",
     ),
     "senet": Family(
         title="Squeeze-and-excitation networks",
         authors="Hu, Shen, Albanie, Sun, Wu",
         year=2017,
         reference="arXiv:1709.01507",
+        idea="Each block looks at the whole map, one mean a channel, and learns from these how much each channel "
+        "should count: a few parameters more, which fit any network.",
         departs="As in ResNet, the 3×3 convolution carries the stride; the networks named _caffe have it in the first "
         "1×1, and pool without padding, as the authors' own weights do.",
     ),

@@ -1,0 +1,256 @@
+"""Pictures of the catalog: the ImageNet challenge year by year, and what accuracy costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
+
+from visus.errors import NotFound, nearest
+from visus.text import compact
+from visus.viz import style
+
+if TYPE_CHECKING:
+    from visus.models import Card, Entry
+
+_BY_HAND = "#b9c0c9"
+_MARKERS = "osD^vPXph<>"
+_SMALLEST, _LARGEST = 26.0, 640.0  # the area of a mark, in square points
+_ROWS = 38  # families in one column of the legend
+_AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
+_AWAY = (2.0, 8.0, 16.0, 26.0)  # how far a name may stand from its mark, in points
+_NAMES = 7.0  # the size of a name, in points
+_COVERED = 0.5  # the share of a name that may stand on marks
+
+
+def errors_by_year(entries: Sequence[Entry], human: float | None = None) -> Figure:
+    """The top-5 error of entries to the ImageNet challenge, a bar each, in percent.
+
+    human: what a person errs, drawn as a line.
+    """
+    drawn = style.figure(8.4, 4.6)
+    axes = style.panel(
+        drawn.subplots(),
+        "ImageNet challenge: top-5 error in percent",
+        note="the best entry of each year to classification, and of 2014 the second too; on the test set",
+    )
+    x = np.arange(len(entries))
+    colors = [style.BLUE if entry.families else _BY_HAND for entry in entries]
+    bars = axes.bar(x, [entry.error for entry in entries], width=0.66, color=colors)
+    halo = withStroke(linewidth=3, foreground=style.PAPER)
+    axes.bar_label(
+        bars, [f"{entry.error:.1f}" for entry in entries], padding=2, path_effects=[halo],
+        **style.words(style.TEXT, style.INK, bold=True),
+    )  # fmt: skip
+    axes.set_xticks(x, [_entry(entry) for entry in entries])
+    axes.set_ylim(0, 1.12 * max(entry.error for entry in entries))
+    if human is not None:
+        axes.axhline(human, color=style.ORANGE, linewidth=1.4, linestyle=(0, (5, 3)), zorder=2.5)
+        axes.annotate(
+            f"a trained person: about {human:g}", (1, human), (-2, 3), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", va="bottom", **style.words(style.TEXT, style.ORANGE),
+        )  # fmt: skip
+    axes.set_xlabel("Sources: " + ", ".join(dict.fromkeys(entry.source for entry in entries)), labelpad=8)
+    return drawn
+
+
+def _entry(entry: Entry) -> str:
+    what = f"{entry.layers} layers" if entry.layers else "several nets" if entry.families else "by hand"
+    return f"{entry.year}\n{style.label(entry.network, 14)}\n{what}"
+
+
+class _Point(NamedTuple):
+    name: str
+    family: str
+    cost: float
+    size: float
+    accuracy: float
+
+
+def accuracy_against_cost(
+    cards: Mapping[str, Card],
+    against: Literal["multiply-adds", "parameters"] = "multiply-adds",
+    data: str = "ImageNet",
+) -> Figure:
+    """Published top-1 accuracy of networks against what they cost, on a log scale; a mark's area is the other cost.
+
+    cards: by name, as in the catalog; those without counts or without a published error on `data` are left out.
+    Families have a colour and a mark each, their networks are joined by a line. Named are those that no other network
+    beats at their cost, and the best of each family, as far as there is room. Raises NotFound where none is left.
+    """
+    points = [
+        _Point(name, card.family, *_costs(card, against), 100 - error)
+        for name, card in cards.items()
+        if card.figures is not None and (error := card.error_on(data)) is not None
+    ]
+    if not points:
+        raise NotFound(
+            f"none of these {len(cards)} networks has counts and a published error on {data!r}",
+            nearest(data, {card.published.data for card in cards.values() if card.published}),
+        )
+    other = "parameters" if against == "multiply-adds" else "multiply-adds"
+    sources = dict.fromkeys(
+        _publisher(card.published.source) for card in cards.values() if card.published and card.published.data == data
+    )
+    drawn = style.figure(8.6, 6.4)
+    axes = style.panel(
+        drawn.subplots(), f"What accuracy costs on {style.label(data)}",
+        f"{against}\nSources: {style.label(', '.join(sources), 110)}", "top-1 accuracy in percent",
+        note=f"published figures, not ours; area of a mark: {other}; dashed: nothing is better for less", grid="both",
+    )  # fmt: skip
+    largest = max(point.size for point in points)
+    families = list(dict.fromkeys(point.family for point in points))
+    looks = {name: (style.CYCLE[index % len(style.CYCLE)], _MARKERS[index % len(_MARKERS)])
+             for index, name in enumerate(families)}  # fmt: skip
+    for name, (color, marker) in looks.items():
+        own = sorted((point for point in points if point.family == name), key=lambda point: point.cost)
+        x, y = [point.cost for point in own], [point.accuracy for point in own]
+        axes.plot(x, y, color=color, linewidth=0.8, alpha=0.35, zorder=2)
+        areas = [_area(point.size, largest) for point in own]
+        axes.scatter(x, y, areas, color=color, marker=marker, alpha=0.55, linewidths=0, zorder=3)
+    best = _frontier(points)
+    axes.plot(
+        [point.cost for point in best], [point.accuracy for point in best],
+        color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1.5,
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.09, y=0.09)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 101))  # there is nothing above 100
+    far = max(point.cost for point in points) > 100 * min(point.cost for point in points)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if far else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: _round(value))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _legends(drawn, looks, largest, other)
+    tops = [max((point for point in points if point.family == name), key=lambda each: each.accuracy) for name in looks]
+    wanted = [*best[::-1], *sorted(tops, key=lambda point: -point.accuracy)]
+    _name(drawn, axes, list(dict.fromkeys(wanted)), points, largest)
+    return drawn
+
+
+def _costs(card: Card, against: Literal["multiply-adds", "parameters"]) -> tuple[float, float]:
+    """What is drawn along the axis, and what the area of the mark is."""
+    assert card.figures is not None
+    macs, parameters = card.figures.multiply_adds, card.figures.parameters
+    return (macs, parameters) if against == "multiply-adds" else (parameters, macs)
+
+
+def _round(number: float) -> str:
+    """A number without the zeros behind its point.
+
+    >>> _round(5e9), _round(2.5e6)
+    ('5 G', '2.5 M')
+    """
+    digits, _, unit = compact(number).partition(" ")
+    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} {unit}".strip()
+
+
+def _publisher(source: str) -> str:
+    """Who published a figure, without where and in which version.
+
+    >>> _publisher("timm 1.0, weights augreg_in21k"), _publisher("the paper, table 2 (one crop)")
+    ('timm', 'papers')
+    """
+    if source.startswith(("the paper", "arXiv:")):
+        return "papers"
+    return re.split(r"[,(]| \d", source)[0].strip()
+
+
+def _frontier(points: Sequence[_Point]) -> list[_Point]:
+    """Those that are more accurate than all that cost no more, cheapest first."""
+    found: list[_Point] = []
+    for point in sorted(points, key=lambda each: (each.cost, -each.accuracy)):
+        if not found or point.accuracy > found[-1].accuracy:
+            found.append(point)
+    return found
+
+
+def _area(size: float, largest: float) -> float:
+    return _SMALLEST + (_LARGEST - _SMALLEST) * size / largest
+
+
+def _legends(drawn: Figure, looks: Mapping[str, tuple[str, str]], largest: float, other: str) -> None:
+    """The families' colours and marks at the right; what the areas stand for below."""
+    words = {"frameon": False, "labelcolor": style.INK, "prop": {"family": list(style.families()), "size": style.SMALL}}
+    marks = [
+        Line2D([], [], linestyle="", color=color, marker=marker, markersize=6, alpha=0.7, label=style.label(name, 20))
+        for name, (color, marker) in looks.items()
+    ]
+    drawn.legend(
+        handles=marks, loc="outside right upper", ncols=-(-len(marks) // _ROWS), handlelength=1.0, handletextpad=0.4,
+        columnspacing=1.0, labelspacing=0.35, **words,
+    )  # fmt: skip
+    step = 10 ** int(np.log10(largest))
+    sizes = [size for size in (step / 10, step, step * 2, step * 5) if size <= largest]
+    areas = [
+        Line2D([], [], linestyle="", color=style.MUTED, marker="o", alpha=0.5, label=f"{_round(size)} {other}",
+               markersize=float(np.sqrt(_area(size, largest))), markeredgewidth=0)
+        for size in sizes
+    ]  # fmt: skip
+    drawn.legend(handles=areas, loc="outside lower left", ncols=len(areas), handletextpad=0.8, columnspacing=2, **words)
+
+
+def _name(drawn: Figure, axes: Axes, wanted: Sequence[_Point], points: Sequence[_Point], largest: float) -> None:
+    """Write names beside marks, the first of them first, where no other name stands and as few marks as can be.
+
+    A name for which there is no room is left out.
+    """
+    drawn.draw_without_rendering()  # so that places on the page are known
+    scale = drawn.dpi / 72
+    places = axes.transData.transform([(point.cost, point.accuracy) for point in points])
+    radii = np.array([np.sqrt(_area(point.size, largest)) / 2 for point in points]) * scale
+    marks = places[:, None] + 0.85 * radii[:, None, None] * np.array([[-1, -1], [1, 1]])
+    taken: list[Bbox] = []
+    for point in wanted:
+        index = points.index(point)
+        text = axes.annotate(
+            style.label(point.name, 26), (point.cost, point.accuracy), (0, 0), textcoords="offset points",
+            ha="center", va="center", zorder=6, **style.words(_NAMES, style.INK),
+        )  # fmt: skip
+        text.set_in_layout(False)
+        size = text.get_window_extent()
+        found = _place(places[index], radii[index], (size.width, size.height), axes.bbox, taken, marks, scale)
+        if found is None:
+            text.remove()
+            continue
+        taken.append(found)
+        text.set_position((found.p0 + found.p1) / 2 / scale - places[index] / scale)
+        ends = np.array([places[index], np.clip(places[index], found.p0, found.p1)])
+        if np.hypot(*(ends[1] - ends[0])) > radii[index] + 6 * scale:
+            axes.plot(*axes.transData.inverted().transform(ends).T, color=style.MUTED, linewidth=0.5, zorder=2.5)
+
+
+def _place(
+    at: np.ndarray,
+    radius: float,
+    size: tuple[float, float],
+    within: Bbox,
+    taken: Sequence[Bbox],
+    marks: np.ndarray,
+    scale: float,
+) -> Bbox | None:
+    """Where a name of this size stands best around a mark, in pixels; None where there is no room for it.
+
+    taken: by other names. marks: N×2×2, two corners of each.
+    """
+    best, least = None, np.inf
+    for away in _AWAY:
+        for way in np.array(_AROUND):
+            x, y = at + way * (radius + away * scale) + (np.sign(way) - 1) * np.array(size) / 2
+            box = Bbox.from_bounds(x, y, *size)
+            if not (within.x0 <= box.x0 and box.x1 <= within.x1 and within.y0 <= box.y0 and box.y1 <= within.y1):
+                continue
+            if any(box.overlaps(other) for other in taken):
+                continue
+            shared = np.minimum(box.p1, marks[:, 1]) - np.maximum(box.p0, marks[:, 0])
+            covered = float(shared.clip(0).prod(axis=1).sum()) / (size[0] * size[1])
+            if covered <= _COVERED and covered + 0.01 * away < least:
+                best, least = box, covered + 0.01 * away
+    return best
