@@ -1,0 +1,1 @@
+"""Weights from elsewhere: reading their files safely."""
