@@ -252,8 +252,8 @@ def _v1_peers() -> Iterator[Peer]:
             ours = ("" if (width, side) == (100, 224) else f"_{width:03d}") + ("" if side == 224 else f"_{side}")
             arguments = {"alpha": width / 100, "input_shape": [side, side, 3]}
             yield _peer(
-                "keras", f"mobilenet_{width:03d}_{side}", f"mobilenet_v1{ours}", keras_v1, {**_KERAS, "activation": "relu6"},
-                call="MobileNet", arguments=arguments,
+                "keras", f"mobilenet_{width:03d}_{side}", f"mobilenet_v1{ours}", keras_v1,
+                {**_KERAS, "activation": "relu6"}, call="MobileNet", arguments=arguments,
             )  # fmt: skip
 
 
