@@ -2,8 +2,8 @@
 
 They are trained with TensorFlow's paddings on values (pixel − 127)/128, bicubic, of the middle of an image: size/(size
 + 32) of its shorter side. That this is how they are to be read was found on 153 photographs of ants and bees: with
-symmetric padding, another eps or ImageNet's mean, the true class is less likely in all three, by 2 to 12 standard errors
-of the paired differences of its log probability.
+symmetric padding, another eps or ImageNet's mean, the true class is less likely in all three, by 2 to 12 standard
+errors of the paired differences of its log probability.
 """
 
 from __future__ import annotations
