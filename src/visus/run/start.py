@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from visus.data.loader import Loader, prepare
+from visus.data.types import Skipped
 from visus.errors import SpecError
 from visus.models import Cut
 from visus.nn import Classifier
 from visus.run.resolve import Plan
+from visus.run.watch import Watch
 from visus.training import Player
-from visus.transfer import Full, Linear, Partial, Scratch, Stage, groups, split
+from visus.transfer import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.weights.load import cut_down, put
 
 
@@ -57,6 +60,8 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
     if isinstance(transfer, Linear | Stage):
         assert isinstance(whole, Classifier)
         fixed, rest = split(whole)
+        count = sum(p.numel() for p in rest.parameters())
+        say(f"{count:,} parameters learn, on features that are computed once an image; nothing is augmented")
         return Start(whole, rest, fixed)
     return Start(whole, whole)
 
@@ -68,4 +73,32 @@ def players(plan: Plan, model: nn.Module) -> tuple[Player, ...]:
         assert isinstance(model, Classifier)
         (one,) = found
         return (replace(one, groups=groups(model, plan.recipe.transfer)),)
+    return found
+
+
+def read_splits(plan: Plan, device: torch.device, watch: Watch) -> tuple[dict[str, Loader], list[Skipped]]:
+    """A loader for each split, and the samples that could not be read."""
+    recipe, skipped = plan.recipe, []
+    last = recipe.runtime.channels_last and len(plan.preprocess.shape) == 3
+    loaders: dict[str, Loader] = {}
+    for name, samples in plan.dataset.splits.items():
+        with watch.work(f"reading {name}") as bar:
+            prepared = prepare(samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar)
+        skipped += prepared.skipped
+        batch = min(recipe.budget.batch, len(prepared.rows))
+        loaders[name] = Loader(
+            prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
+            plan.augment, recipe.seed, len(plan.schema.labels), last,
+        )  # fmt: skip
+    return loaders, skipped
+
+
+def known_features(start: Start, loaders: dict[str, Loader], precision: torch.dtype, watch: Watch) -> dict[str, Loader]:
+    """What never changes, computed once for the samples that are seen in every epoch; nothing where all learns."""
+    found: dict[str, Loader] = {}
+    for name in ("train", "val") if start.fixed is not None else ():
+        if name in loaders:
+            assert start.fixed is not None
+            with watch.work(f"features of {name}") as bar:
+                found[name] = features_of(start.fixed, loaders[name], precision=precision, progress=bar)
     return found

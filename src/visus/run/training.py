@@ -16,11 +16,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from visus import __version__, viz
-from visus.data.loader import Loader, prepare
+from visus.data.loader import Loader
 from visus.data.open import open_dataset
 from visus.data.splits import divide
 from visus.data.types import Skipped
-from visus.errors import CheckpointError, RunError, TrainingError
+from visus.errors import CheckpointError, RunError
 from visus.metrics import Score
 from visus.nn import Classifier, load_state
 from visus.prediction import NetworkPredictor, Predictor
@@ -28,12 +28,13 @@ from visus.prediction import load as load_bundle
 from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
 from visus.run.evaluation import Evaluation, epoch_line, evaluate_predictor, rows_of
+from visus.run.failures import is_out_of_memory, named, out_of_memory
 from visus.run.find_rate import sweep
-from visus.run.folder import RunFolder, check_free, create, existing, table
+from visus.run.folder import RunFolder, check_free, create, existing
 from visus.run.recipe import Recipe
 from visus.run.report import write_report
 from visus.run.resolve import Plan, resolve
-from visus.run.start import players, start
+from visus.run.start import known_features, players, read_splits, start
 from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
 from visus.run.watch import Terminal, Watch
@@ -41,7 +42,7 @@ from visus.spec import tree
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
 from visus.training.loop import load_optimizer_state, optimizer_state
-from visus.transfer import features_of, set_epoch
+from visus.transfer import set_epoch
 
 GOLDENS = 4
 
@@ -148,25 +149,9 @@ class _Training:
         if recipe.budget.ema is not None:
             self.average = AveragedModel(self.model, multi_avg_fn=_averaging(recipe.budget.ema), use_buffers=True)
         self.learners: tuple[Learner, ...] = ready(players(plan, self.model), recipe.optim)
-        self.loaders: dict[str, Loader] = {}
-        self.skipped: list[Skipped] = list(plan.dataset.skipped)
-        for name, samples in plan.dataset.splits.items():
-            with watch.work(f"reading {name}") as bar:
-                prepared = prepare(samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar)
-            self.skipped += prepared.skipped
-            batch = min(recipe.budget.batch, len(prepared.rows))
-            self.loaders[name] = Loader(
-                prepared, plan.preprocess, batch if name == "train" else max(batch, 256), self.device,
-                plan.augment, recipe.seed, len(plan.schema.labels), last,
-            )  # fmt: skip
-        self.features: dict[str, Loader] = {}
-        if self.start.fixed is not None:
-            for name in ("train", "val"):
-                if name in self.loaders:
-                    with watch.work(f"features of {name}") as bar:
-                        self.features[name] = features_of(
-                            self.start.fixed, self.loaders[name], precision=self.precision, progress=bar
-                        )
+        self.loaders, skipped = read_splits(plan, self.device, watch)
+        self.skipped: list[Skipped] = [*plan.dataset.skipped, *skipped]
+        self.features = known_features(self.start, self.loaders, self.precision, watch)
         self.turns = recipe.budget.accumulate * sum(learner.player.turns for learner in self.learners)
         self.steps_per_epoch = max(1, len(self.loaders["train"]) // max(1, self.turns))
         self.steps = self.steps_per_epoch * recipe.budget.epochs
@@ -194,13 +179,12 @@ class _Training:
             try:
                 self._train(state, events, asked)
             except NotFinite as problem:
-                raise self._named(problem) from None
-            except (torch.OutOfMemoryError, MemoryError) as problem:
-                raise self._out_of_memory(problem) from None
-            except RuntimeError as problem:
-                if "can't allocate memory" in str(problem) or "not enough memory" in str(problem):
-                    raise self._out_of_memory(problem) from None
-                raise
+                raise named(problem, self.loaders["train"].prepared.samples, self.folder) from None
+            except (RuntimeError, MemoryError) as problem:
+                if not is_out_of_memory(problem):
+                    raise
+                batch = self.loaders["train"].batch
+                raise out_of_memory(problem, self.recipe, batch, self.device, self.folder) from None
         return self._finish(state)
 
     def find_rate(self) -> None:
@@ -335,11 +319,11 @@ class _Training:
         best = self.folder.checkpoints / f"best{SUFFIX}"
         if self.learners:
             try:
-                load_state(self.kept, read(best).part("model"), str(best))
+                found = read(best).part("model")
             except CheckpointError as problem:
                 raise CheckpointError(problem.problem, f"`visus resume {self.folder.path}` after removing it") from None
-            if self.average is not None:  # what is kept goes where the whole network finds it
-                load_state(self.model, self.kept.state_dict(), str(best))
+            for model in {self.kept, self.model}:  # an average goes where the whole network finds it too
+                load_state(model, found, str(best))
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
             loader = self.loaders[split]
@@ -402,11 +386,6 @@ class _Training:
         )
         for note in self.notes:
             self.say(note)
-        if self.start.fixed is not None:
-            learning = sum(p.numel() for p in self.model.parameters())
-            self.say(
-                f"{learning:,} parameters learn, on features that are computed once an image; nothing is augmented"
-            )
         self.say(f"run: {self.folder.path}" + (f", from step {state.step}" if state.step else ""))
 
     def _tell(self, found: Evaluation, split: str, state: _State) -> None:
@@ -417,26 +396,6 @@ class _Training:
         if state.skipped:
             self.say(f"{state.skipped} steps were skipped because a gradient wasn't finite")
         self.say(f"trained in {state.seconds:.1f} s; report: {self.folder.path / 'report.html'}")
-
-    def _named(self, problem: NotFinite) -> NotFinite:
-        samples = self.loaders["train"].prepared.samples
-        names = [samples.name(row) for row in problem.rows]
-        path = self.folder.path / "diverged.csv"
-        path.write_text(table([{"file": name} for name in names]), encoding="utf-8", errors="backslashreplace")
-        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-        found = NotFinite(f"{problem.problem}\n  the batch: {shown} (all in {path})", problem.rows)
-        self.folder.log(found.problem)
-        return found
-
-    def _out_of_memory(self, problem: BaseException) -> TrainingError:
-        batch = self.loaders["train"].batch
-        smaller = max(1, batch // 2)
-        self.folder.log(f"out of memory at batch {batch}: {problem}")
-        return TrainingError(
-            f"out of memory on {self.device} with batches of {batch}",
-            f"--batch {smaller} --set budget.accumulate={2 * self.recipe.budget.accumulate} gives the same steps with "
-            "less memory; or make the images smaller with --size",
-        )
 
 
 def _plan(recipe: Recipe, watch: Watch) -> Plan:
