@@ -319,11 +319,11 @@ class _Training:
         best = self.folder.checkpoints / f"best{SUFFIX}"
         if self.learners:
             try:
-                found = read(best).part("model")
+                weights = read(best).part("model")
             except CheckpointError as problem:
                 raise CheckpointError(problem.problem, f"`visus resume {self.folder.path}` after removing it") from None
-            for model in {self.kept, self.model}:  # an average goes where the whole network finds it too
-                load_state(model, found, str(best))
+            for model in (self.kept, self.model):  # an average goes where the whole network finds it too
+                load_state(model, weights, str(best))
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
             loader = self.loaders[split]
