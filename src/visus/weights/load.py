@@ -60,7 +60,11 @@ def load_weights(
         )
     classes = _classes(peer, stored)
     shape = _resized(peer.input, size)
-    tensors = translate(peer, stored.tensors, classes, text, shape)
+    given = stored.tensors
+    if stored.format == "onnx":  # a graph has constants besides
+        known = {entry.theirs for entry in entries(peer, peer.classes)}
+        given = {name: tensor for name, tensor in given.items() if name in known}
+    tensors = translate(peer, given, classes, text, shape)
     default = RELEASES.get(peer.key, (None,))[0]
     release = located.release or (default if classes == peer.classes else None)
     labels = imagenet_labels() if classes == peer.classes else ()
@@ -148,6 +152,12 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
     fitting = [peer for peer in known if not missing[peer.key]]
     if not fitting:
         nearest = min(missing, key=lambda key: len(missing[key]), default=None)
+        if stored.format == "onnx":
+            raise WeightsError(
+                f"{text} lacks tensors that {network} has: an ONNX file keeps them all, and their names, only where its "
+                "normalisations aren't folded into the convolutions",
+                "export it with torch.onnx.export(…, dynamo=True, optimize=False), or give the weights themselves",
+            )
         why = f"the nearest is {nearest}, of which it lacks {', '.join(missing[nearest][:4])}" if nearest else ""
         raise WeightsError(
             f"{text} has the names of no library's {network}" + (f"; {why}" if why else ""),
