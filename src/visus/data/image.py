@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from visus.errors import UnreadableImage
+from visus.errors import DataError, UnreadableImage
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff"}
@@ -44,6 +44,8 @@ _MAGIC = (
     (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\xff\x0a", "JPEG XL"), (b"8BPS", "Photoshop"), (b"PK\3\4", "ZIP"),
     (b"\x1f\x8b", "gzip"), (b"<svg", "SVG"), (b"<?xml", "XML"), (b"<!DOCTYPE", "HTML"), (b"<html", "HTML"),
 )  # fmt: skip
+
+Source = str | Path | bytes | Image.Image | np.ndarray
 
 
 # how Pillow unpacks a PNG of 16 bits a channel, and how it would unpack the low bytes of the same pixels
@@ -104,6 +106,26 @@ def decode(data: bytes, name: str = "image") -> Picture:
             ImageOps.exif_transpose(image, in_place=True)
         pixels = _pixels(image, name)
     return Picture(pixels, orientation if orientation in range(2, 9) else 1, notes)
+
+
+def read_pixels(source: Source) -> np.ndarray:
+    """H×W×C uint8 pixels of a file, of an encoded image's bytes, of a Pillow image, or of an array of them.
+
+    Raises UnreadableImage, and DataError for an array that isn't H×W, H×W×1 or H×W×3 uint8.
+    """
+    if isinstance(source, np.ndarray):
+        pixels = source[..., None] if source.ndim == 2 else source
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+            raise DataError(
+                f"an image array is {source.dtype} {'×'.join(map(str, source.shape))}",
+                "give uint8 of H×W, H×W×1 or H×W×3",
+            )
+        return pixels
+    if isinstance(source, Image.Image):
+        return from_pillow(source)
+    if isinstance(source, bytes):
+        return decode(source).pixels
+    return decode(read_bytes(Path(source)), printable(source)).pixels
 
 
 def from_pillow(image: Image.Image) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from visus.data.image import to_channels
+from visus.data.image import Source, read_pixels, to_channels
 from visus.data.types import VOID, Boxes, Schema, Target
 from visus.data.views import MIDDLE, View
 from visus.errors import DataError, UnreadableImage
@@ -111,6 +111,16 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         top = -_start(rows, part_h, out_h, along, view.y)
         left = -_start(columns, part_w, out_w, along, view.x)
         return Placement(columns / width, rows / height, left, top, out_h, out_w)
+
+    def __call__(self, sources: Source | list[Source]) -> Tensor:
+        """Read, resized, cut and normalised: images as the network takes them, N×C×size float32.
+
+        sources: a file, an encoded image's bytes, a Pillow image, an H×W×C uint8 array; or a list of them.
+        Raises UnreadableImage for the first that can't be read.
+        """
+        several = sources if isinstance(sources, list) else [sources]
+        placed = [self.place(read_pixels(each)) for each in several]
+        return self.normalize(torch.stack(placed))
 
     def place(self, pixels: np.ndarray) -> Tensor:
         """H×W×C uint8 → C×size uint8. Raises UnreadableImage for an image that is too thin to be cut."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, final
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_tensor
 from visus.data.types import Target
 from visus.data.views import Views
-from visus.errors import SpecError
+from visus.errors import ModelError, SpecError
 from visus.prediction.manifest import NetworkManifest
 from visus.prediction.predictor import Predictor
 from visus.tasks import How
@@ -63,12 +64,27 @@ class NetworkPredictor(Predictor):
 
     def outputs(self, placed: Tensor) -> Any:
         """The network's output for N×C×H×W uint8, or N×F float32."""
+        return self.predict(self.preprocess.normalize(placed.to(self.device)))
+
+    def predict(self, x: Tensor) -> Any:
+        """The network's output for what `preprocess` made: N×C×H×W or N×F float32 → N×K scores of a classifier."""
         device = self.device
         with (
             torch.inference_mode(),
             torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32),
         ):
-            return self.model(self.preprocess.normalize(placed.to(device)))
+            return self.model(x.to(device))
+
+    def decode_predictions(self, output: Any, top: int = 5) -> list[list[tuple[str, float]]]:
+        """What `predict` gave, in words: of each image the `top` most probable classes with their probabilities.
+
+        x = predictor.preprocess("cat.jpg"); predictor.decode_predictions(predictor.predict(x))
+        Raises ModelError where the network doesn't classify.
+        """
+        found: Sequence[Any] = self.task.decode(output, self.schema)
+        if not all(hasattr(each, "top") for each in found):
+            raise ModelError("this network doesn't name classes", "call the predictor itself")
+        return [each.top(top) for each in found]
 
 
 @final

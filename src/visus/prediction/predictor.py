@@ -13,14 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from visus.data.image import decode, from_pillow, printable, read_bytes
+from visus.data.image import Source, printable, read_pixels
 from visus.data.preprocess import Placement
 from visus.data.types import Schema, Target
 from visus.errors import DataError, UnreadableImage
 from visus.prediction.manifest import Manifest
 from visus.tasks import AnyTask, Prediction
-
-Source = str | Path | bytes | Image.Image | np.ndarray
 
 
 class Predictor(ABC):
@@ -139,19 +137,7 @@ class Predictor(ABC):
 def read_source(source: Source, schema: Schema) -> np.ndarray:
     """H×W×C uint8 pixels, or F float32 values. Raises UnreadableImage, and DataError for the wrong kind of array."""
     if schema.inputs == "image":
-        if isinstance(source, np.ndarray):
-            pixels = source[..., None] if source.ndim == 2 else source
-            if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
-                raise DataError(
-                    f"an image array is {source.dtype} {'×'.join(map(str, source.shape))}",
-                    "give uint8 of H×W, H×W×1 or H×W×3",
-                )
-            return pixels
-        if isinstance(source, Image.Image):
-            return from_pillow(source)
-        if isinstance(source, bytes):
-            return decode(source).pixels
-        return decode(read_bytes(Path(source)), printable(source)).pixels
+        return read_pixels(source)
     value = np.asarray(source, np.float32) if isinstance(source, np.ndarray) else None
     if value is None or value.shape != schema.shape:
         given = "a file or image" if value is None else f"an array of {'×'.join(map(str, value.shape))}"

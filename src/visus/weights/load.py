@@ -154,7 +154,7 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
         nearest = min(missing, key=lambda key: len(missing[key]), default=None)
         if stored.format == "onnx":
             raise WeightsError(
-                f"{text} lacks tensors that {network} has: an ONNX file keeps them all, and their names, only where its "
+                f"{text} lacks tensors that {network} has: an ONNX file keeps them and their names only where its "
                 "normalisations aren't folded into the convolutions",
                 "export it with torch.onnx.export(…, dynamo=True, optimize=False), or give the weights themselves",
             )
