@@ -78,9 +78,24 @@ def family_page(key: str) -> str:
                 f"**In the ImageNet challenge.** {entry.year}, {md(entry.network)} of the team {md(entry.team)}: "
                 f"{entry.error} % top-5 error ({md(entry.about)}; {md(entry.source)}).\n"
             )
-    parts += [*filled(FIGURES, [_figures(name, card) for name, card in cards.items()], "llrrrrrl"), ""]
+    parts += [*_variants(cards), ""]
     parts += chain.from_iterable(_network(name, card) for name, card in cards.items())
     return "\n".join(parts) + "\n"
+
+
+def _variants(cards: dict[str, Card]) -> list[str]:
+    """The table of a family's networks, and under it who measured the errors, by the numbers in the last column."""
+    found = [card.published.source for card in cards.values() if card.published]
+    numbers = {source: str(number) for number, source in enumerate(dict.fromkeys(found), start=1)}
+    lines = [
+        (*_figures(name, card), numbers[card.published.source] if card.published else "")
+        for name, card in cards.items()
+    ]
+    table = filled((*FIGURES, "source"), lines, "llrrrrrlr")
+    if not numbers:
+        return table
+    listed = [f"{number}. {md(source)}" for source, number in numbers.items()]
+    return [*table, "", "The errors are published ones, not ours. Their sources:", "", *listed]
 
 
 def _figures(name: str, card: Card, page: str = "") -> tuple[str, ...]:
@@ -116,7 +131,7 @@ def _network(name: str, card: Card) -> Iterator[str]:
 def _published(found: Published) -> str:
     errors = {"top-1": found.top1_error, "top-5": found.top5_error}
     said = " and ".join(f"{error:.2f} % {kind} error" for kind, error in errors.items() if error is not None)
-    return f"{said} on {found.data} ({md(found.source)})"
+    return f"{said} on {found.data}: {md(found.source)}"
 
 
 def _stages(summary: Summary, fields: Sequence[Field]) -> list[str]:
@@ -138,7 +153,7 @@ def _stages(summary: Summary, fields: Sequence[Field]) -> list[str]:
 
 def _sees(field: Field) -> str:
     """A receptive field in pixels: one number where it is square."""
-    high, wide = ("all" if span is None else str(span.size) for span in (field.rows, field.columns))
+    high, wide = ("all" if span is None else f"{span.size:,}" for span in (field.rows, field.columns))
     return high if high == wide else f"{high} × {wide}"
 
 

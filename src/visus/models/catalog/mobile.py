@@ -19,6 +19,9 @@ FAMILIES: dict[str, Family] = {
         authors="Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam",
         year=2017,
         reference="arXiv:1704.04861",
+        idea="Nearly all of its convolutions are depthwise separable: 3×3 in each channel, then 1×1 across them, at an "
+        "eighth to a ninth of the cost. Two factors, of the width and of the input's size, trade accuracy for "
+        "speed.",
         departs="The last depthwise convolution has stride 1 (table 1 prints 2, but has 7×7 before and after it).",
     ),
     "mobilenet_v2": Family(
@@ -26,12 +29,18 @@ FAMILIES: dict[str, Family] = {
         authors="Sandler, Howard, Zhu, Zhmoginov, Chen",
         year=2018,
         reference="arXiv:1801.04381",
+        idea="Inverted residuals: the shortcuts join thin maps, and between them a block is six times as wide, with a "
+        "depthwise convolution there. No ReLU follows the thin end, where it would destroy what the few channels "
+        "hold.",
     ),
     "mobilenet_v3": Family(
         title="Searching for MobileNetV3",
         authors="Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam",
         year=2019,
         reference="arXiv:1905.02244",
+        idea="Blocks and widths were found by machine, for accuracy at a phone's latency; the first and last layers "
+        "were redone by hand: the last widening comes after the pooling, on one pixel. Hard-swish, made of cheap "
+        "pieces, does for swish in the deeper half.",
         departs="The small network's last 1×1 convolution has no gate (table 2 has one), as in the authors' code and "
         "in all widely used weights.",
     ),
@@ -40,12 +49,16 @@ FAMILIES: dict[str, Family] = {
         authors="Tan, Le",
         year=2019,
         reference="arXiv:1905.11946",
+        idea="Depth, width and the input's size grow together, by fixed ratios and one coefficient, rather than one of "
+        "them alone. What is scaled, B0, is a network of gated inverted residuals that was found by search.",
     ),
     "efficientnet_lite": Family(
         title="Higher accuracy on vision models with EfficientNet-Lite",
         authors="Liu",
         year=2020,
         reference="TensorFlow blog, 16 March 2020; github.com/tensorflow/tpu, models/official/efficientnet/lite",
+        idea="EfficientNet for processors of phones and for 8-bit arithmetic: without gates, with ReLU6 in place of "
+        "swish, and with first and last layers that don't grow with the rest.",
     ),
 }
 
@@ -105,7 +118,7 @@ def _card(
 
 
 # α: parameters; at 224, 192, 160 and 128 pixels multiply-adds, and top-1 and top-5 error of the authors' weights
-_SLIM = "the authors' weights (tensorflow/models, research/slim/nets/{}), centre crop of the card's size"
+_SLIM = "the authors' weights (tensorflow/models, research/slim/nets/{}), centre crop of the input's size"
 _V1 = {
     1.0: (4_231_976, {
         224: (568_740_352, 29.1, 10.1), 192: (418_121_728, 30.0, 10.8),
