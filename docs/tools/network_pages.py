@@ -18,6 +18,7 @@ from visus.models import CATALOG, CHAPTERS, ENTRIES, FAMILIES, HUMAN_ERROR, Card
 from visus.models.cards import Published
 
 FIGURES = ("network", "input", "parameters", "multiply-adds", "classes", "top-1 %", "top-5 %", "on")
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write(folder: Path) -> None:
@@ -84,14 +85,15 @@ def family_page(key: str) -> str:
 
 
 def _variants(cards: dict[str, Card]) -> list[str]:
-    """The table of a family's networks, and under it who measured the errors, by the numbers in the last column."""
+    """The table of a family's networks, and under it who measured the errors, by the raised numbers in it."""
     found = [card.published.source for card in cards.values() if card.published]
     numbers = {source: str(number) for number, source in enumerate(dict.fromkeys(found), start=1)}
-    lines = [
-        (*_figures(name, card), numbers[card.published.source] if card.published else "")
-        for name, card in cards.items()
-    ]
-    table = filled((*FIGURES, "source"), lines, "llrrrrrlr")
+    lines = []
+    for name, card in cards.items():
+        *cells, data = _figures(name, card)
+        note = numbers[card.published.source].translate(RAISED) if card.published else ""
+        lines.append((*cells, data + note))
+    table = filled(FIGURES, lines, "llrrrrrl")
     if not numbers:
         return table
     listed = [f"{number}. {md(source)}" for source, number in numbers.items()]
@@ -172,7 +174,7 @@ def _layers(summary: Summary) -> str:
     return "\n".join(
         [
             f'<details class="layers"><summary>The {len(summary.rows)} layers</summary>',
-            '<div class="table-wrapper"><table class="docutils"><thead><tr>',
+            '<div class="table-wrapper container"><table class="docutils"><thead><tr>',
             *(f"<th>{name}</th>" for name in names),
             "</tr></thead><tbody>",
             *map(cells, folded(summary.rows)),

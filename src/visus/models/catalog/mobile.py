@@ -100,6 +100,7 @@ TINY: dict[str, Networks] = {
 }
 
 _TIMM, _TORCHVISION = "timm 1.0, weights", "torchvision, weights IMAGENET1K_V1"
+_TIMM_224 = _TIMM + " {}, 224×224 centre crop"
 
 
 def _card(
@@ -165,10 +166,22 @@ _MOBILENET_V2 = {
     for name, alpha, figures, source, errors in (
         ("mobilenet_v2", 1.0, (3_504_872, 300_774_272), f"{_TORCHVISION}, 224×224 centre crop", (28.122, 9.714)),
         ("mobilenet_v2_035", 0.35, (1_677_128, 59_285_808), _V2_SLIM, (39.7, 17.1)),
-        ("mobilenet_v2_050", 0.5, (1_968_680, 97_131_840), f"{_TIMM} mobilenetv2_050.lamb_in1k", (34.072, 13.886)),
+        (
+            "mobilenet_v2_050",
+            0.5,
+            (1_968_680, 97_131_840),
+            _TIMM_224.format("mobilenetv2_050.lamb_in1k"),
+            (34.072, 13.886),
+        ),
         ("mobilenet_v2_075", 0.75, (2_636_424, 209_069_792), _V2_SLIM, (30.2, 10.4)),
         ("mobilenet_v2_130", 1.3, (5_386_792, 509_374_560), _V2_SLIM, (25.6, 7.9)),
-        ("mobilenet_v2_140", 1.4, (6_108_776, 582_195_824), f"{_TIMM} mobilenetv2_140.ra_in1k", (23.472, 6.992)),
+        (
+            "mobilenet_v2_140",
+            1.4,
+            (6_108_776, 582_195_824),
+            _TIMM_224.format("mobilenetv2_140.ra_in1k"),
+            (23.472, 6.992),
+        ),
     )
 }
 
@@ -190,16 +203,16 @@ _MOBILENET_V3 = {
          _SLIM.format("mobilenet"), (26.7, None), ""),
         ("mobilenet_v3_large_minimal",
          replace(_V3_LARGE, stages=_minimal(LARGE), activation="relu"), (3_924_288, 209_136_704),
-         f"{_TIMM} tf_mobilenetv3_large_minimal_100.in1k", (27.73, 9.336), _MINIMAL),
+         _TIMM_224.format("tf_mobilenetv3_large_minimal_100.in1k"), (27.73, 9.336), _MINIMAL),
         ("mobilenet_v3_small", _V3_SMALL, (2_542_856, 56_510_400), f"{_TORCHVISION}, 224×224 centre crop",
          (32.332, 12.598), ""),
         ("mobilenet_v3_small_075", replace(_V3_SMALL, alpha=0.75), (2_041_872, 43_399_344),
-         f"{_TIMM} mobilenetv3_small_075.lamb_in1k", (34.716, 14.538), ""),
+         _TIMM_224.format("mobilenetv3_small_075.lamb_in1k"), (34.716, 14.538), ""),
         ("mobilenet_v3_small_050", replace(_V3_SMALL, alpha=0.5), (1_593_224, 24_188_688),
-         f"{_TIMM} mobilenetv3_small_050.lamb_in1k", (42.082, 19.856), ""),
+         _TIMM_224.format("mobilenetv3_small_050.lamb_in1k"), (42.082, 19.856), ""),
         ("mobilenet_v3_small_minimal",
          replace(_V3_SMALL, stages=_minimal(SMALL), activation="relu"), (2_044_736, 52_288_448),
-         f"{_TIMM} tf_mobilenetv3_small_minimal_100.in1k", (37.108, 15.73), _MINIMAL),
+         _TIMM_224.format("tf_mobilenetv3_small_minimal_100.in1k"), (37.108, 15.73), _MINIMAL),
     )
 }  # fmt: skip
 
