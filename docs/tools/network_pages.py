@@ -18,6 +18,7 @@ from visus.models import CATALOG, CHAPTERS, ENTRIES, FAMILIES, HUMAN_ERROR, Card
 from visus.models.cards import Published
 
 FIGURES = ("network", "input", "parameters", "multiply-adds", "classes", "top-1 %", "top-5 %", "on")
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write(folder: Path) -> None:
@@ -78,9 +79,25 @@ def family_page(key: str) -> str:
                 f"**In the ImageNet challenge.** {entry.year}, {md(entry.network)} of the team {md(entry.team)}: "
                 f"{entry.error} % top-5 error ({md(entry.about)}; {md(entry.source)}).\n"
             )
-    parts += [*filled(FIGURES, [_figures(name, card) for name, card in cards.items()], "llrrrrrl"), ""]
+    parts += [*_variants(cards), ""]
     parts += chain.from_iterable(_network(name, card) for name, card in cards.items())
     return "\n".join(parts) + "\n"
+
+
+def _variants(cards: dict[str, Card]) -> list[str]:
+    """The table of a family's networks, and under it who measured the errors, by the raised numbers in it."""
+    found = [card.published.source for card in cards.values() if card.published]
+    numbers = {source: str(number) for number, source in enumerate(dict.fromkeys(found), start=1)}
+    lines = []
+    for name, card in cards.items():
+        *cells, data = _figures(name, card)
+        note = numbers[card.published.source].translate(RAISED) if card.published else ""
+        lines.append((*cells, data + note))
+    table = filled(FIGURES, lines, "llrrrrrl")
+    if not numbers:
+        return table
+    listed = [f"{number}. {md(source)}" for source, number in numbers.items()]
+    return [*table, "", "The errors are published ones, not ours. Their sources:", "", *listed]
 
 
 def _figures(name: str, card: Card, page: str = "") -> tuple[str, ...]:
@@ -116,7 +133,7 @@ def _network(name: str, card: Card) -> Iterator[str]:
 def _published(found: Published) -> str:
     errors = {"top-1": found.top1_error, "top-5": found.top5_error}
     said = " and ".join(f"{error:.2f} % {kind} error" for kind, error in errors.items() if error is not None)
-    return f"{said} on {found.data} ({md(found.source)})"
+    return f"{said} on {found.data}: {md(found.source)}"
 
 
 def _stages(summary: Summary, fields: Sequence[Field]) -> list[str]:
@@ -138,7 +155,7 @@ def _stages(summary: Summary, fields: Sequence[Field]) -> list[str]:
 
 def _sees(field: Field) -> str:
     """A receptive field in pixels: one number where it is square."""
-    high, wide = ("all" if span is None else str(span.size) for span in (field.rows, field.columns))
+    high, wide = ("all" if span is None else f"{span.size:,}" for span in (field.rows, field.columns))
     return high if high == wide else f"{high} × {wide}"
 
 
@@ -157,7 +174,7 @@ def _layers(summary: Summary) -> str:
     return "\n".join(
         [
             f'<details class="layers"><summary>The {len(summary.rows)} layers</summary>',
-            '<div class="table-wrapper"><table class="docutils"><thead><tr>',
+            '<div class="table-wrapper container"><table class="docutils"><thead><tr>',
             *(f"<th>{name}</th>" for name in names),
             "</tr></thead><tbody>",
             *map(cells, folded(summary.rows)),

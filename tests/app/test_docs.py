@@ -94,6 +94,17 @@ def test_the_catalog_leads_to_every_network(pages: ModuleType) -> None:
         assert f"\n{family} <networks/{family}>\n" in text
 
 
+def test_a_familys_page_numbers_the_source_of_every_error(pages: ModuleType) -> None:
+    text = pages.family_page("alexnet")
+    for name, note in (("alexnet", "¹"), ("alexnet_owt", "²")):
+        published = CATALOG[name].published
+        assert published is not None
+        row = next(line for line in text.splitlines() if line.startswith(f"| [{name}]"))
+        assert row.endswith(f"| {published.top1_error:.2f} | {published.top5_error:.2f} | ImageNet{note} |")
+        assert f"\n{'_¹²'.index(note)}. {published.source}\n" in text.replace("\\_", "_")
+    assert FAMILIES["alexnet"].idea in text
+
+
 def test_a_familys_page_has_all_of_its_networks(pages: ModuleType) -> None:
     text = pages.family_page("lenet5")
     assert text.startswith("# lenet5\n\n*Gradient-based learning applied to document recognition*, LeCun")
@@ -101,9 +112,9 @@ def test_a_familys_page_has_all_of_its_networks(pages: ModuleType) -> None:
     assert "**What is new.**" in text
     assert "**Where this departs from the paper.**" in text
     # counts and error as the paper has them (§II.B and §III.B); the maps of its figure 2
-    assert "| [lenet5](#lenet5) | 1×32×32 | 60,000 | 325,680 | 10 | 0.95 | MNIST |" in text
+    assert "| [lenet5](#lenet5) | 1×32×32 | 60,000 | 325,680 | 10 | 0.95 | MNIST¹ |" in text
     assert "60,000 parameters, 840 buffers" in text
-    assert "Published: 0.95 % top-1 error on MNIST (the paper, §III.B)." in text
+    assert "Published: 0.95 % top-1 error on MNIST: the paper, §III.B." in text
     for row in (
         "| `stages.0` | 5×5 conv | 6×28×28 | 1 | 5 | 156 | 117,600 |",
         "| `head` | linear 84, then prototypes | 10 |  |  | 10,164 | 10,080 |",

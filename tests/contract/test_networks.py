@@ -1,5 +1,6 @@
 """What every network holds to: one suite for the catalog and for the tiny ones. A new network adds a row."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,19 @@ def test_every_card_with_figures_is_held_to_a_published_count():
 
 def test_every_family_has_a_card_a_paper_and_a_tiny_network():
     assert set(FAMILIES) == set(TINY) == set(FACTS) == {card.family for card in CATALOG.values()}
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_family_says_what_was_new_in_it_and_where_that_is_written(name):
+    family = FAMILIES[name]
+    assert family.title
+    assert family.authors
+    assert family.reference
+    assert 1957 <= family.year <= 2026  # from the perceptron on
+    assert re.search(rf"\b{family.year}\b|^arXiv:{family.year % 100:02}|^(NeurIPS|Nature|Proc)", family.reference)
+    sentences = re.split(r"(?<=[a-z0-9)][.]) (?=[A-Z0-9])", family.idea)
+    assert 1 <= len(sentences) <= 3
+    assert all(each.endswith(".") for each in sentences)
 
 
 @tiny

@@ -16,6 +16,9 @@ FAMILIES: dict[str, Family] = {
         authors="Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin",
         year=2017,
         reference="arXiv:1706.03762",
+        idea="Attention alone, without recurrence or convolution: each word takes from all others what its query finds "
+        "in their keys, in several heads at once, and sines tell the places. No word of the input waits for the "
+        "one before it.",
         departs="The encoder alone. The rows of an image stand for words, and a linear layer for the table of words; "
         "the mean over the rows and a linear layer stand for the decoder.",
     ),
@@ -24,6 +27,9 @@ FAMILIES: dict[str, Family] = {
         authors="Dosovitskiy, Beyer, Kolesnikov and others",
         year=2020,
         reference="arXiv:2010.11929",
+        idea="An image is cut into patches that are read as words by a plain Transformer, with a token for the class. "
+        "It knows next to nothing of images beforehand, and passes convolutional networks once it is pre-trained "
+        "on enough of them.",
         departs="One linear layer gives the scores, as the paper has it for fine-tuning (for pre-training: one hidden "
         "layer more); it starts at random and not at zero.",
     ),

@@ -20,6 +20,9 @@ FAMILIES: dict[str, Family] = {
         authors="Krizhevsky, Sutskever, Hinton",
         year=2012,
         reference="NeurIPS 25, 1097–1105",
+        idea="A convolutional network large enough for 1.2 million photographs of 1000 classes, trained on two "
+        "graphics processors. ReLU in place of tanh makes it learn several times faster, and dropout and "
+        "augmented images keep its 60 million parameters from overfitting.",
         departs="Images are 227×227: the paper says 224×224, of which its 55×55 maps can't come. Two groups of filters "
         "stand for its two processors. Weights start as He et al. propose and biases at 0.",
     ),
@@ -28,6 +31,9 @@ FAMILIES: dict[str, Family] = {
         authors="Zeiler, Fergus",
         year=2013,
         reference="arXiv:1311.2901",
+        idea="Deconvolution leads the response of a filter back to the pixels that caused it. So seen, AlexNet's first "
+        "filters turned out too large and too far apart: 7×7 at stride 2 in place of 11×11 at stride 4 gave fewer "
+        "errors.",
         departs="Its contrast normalisation across maps, whose constants aren't given, is AlexNet's response "
         "normalisation. Filters aren't renormalised while training.",
     ),
@@ -36,6 +42,9 @@ FAMILIES: dict[str, Family] = {
         authors="Lin, Chen, Yan",
         year=2013,
         reference="arXiv:1312.4400",
+        idea="A small multi-layer perceptron slides over the image in place of a linear filter: a convolution and 1×1 "
+        "convolutions behind it. The last one gives a map for each class, and its mean is the class's score, "
+        "without fully connected layers.",
         departs="Widths are those of the authors' code: the paper gives none for CIFAR, and no network for ImageNet.",
     ),
     "vgg": Family(
@@ -43,6 +52,8 @@ FAMILIES: dict[str, Family] = {
         authors="Simonyan, Zisserman",
         year=2014,
         reference="arXiv:1409.1556",
+        idea="Depth alone: nothing but 3×3 convolutions, of which two see as much as one of 5×5 and three as one of "
+        "7×7, with fewer weights and more ReLUs. From 11 layers to 16 the errors fall; 19 are hardly better.",
         departs="Other sizes than 224×224 are averaged to a 7×7 map (the paper slides the fully connected layers "
         "over larger ones). Weights start as He et al. propose. The variants with batch normalisation are "
         "torchvision's.",
@@ -52,6 +63,8 @@ FAMILIES: dict[str, Family] = {
         authors="Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer",
         year=2016,
         reference="arXiv:1602.07360",
+        idea="Few parameters were the aim. 1×1 convolutions squeeze the channels before 1×1 and 3×3 ones expand them "
+        "side by side, and maps are reduced late, so that AlexNet's accuracy takes a fiftieth of its parameters.",
         departs="Class maps pass a ReLU before they are averaged, as in the authors' weights; the paper names it for "
         "the fire modules only.",
     ),

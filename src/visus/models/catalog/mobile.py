@@ -19,6 +19,9 @@ FAMILIES: dict[str, Family] = {
         authors="Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam",
         year=2017,
         reference="arXiv:1704.04861",
+        idea="Nearly all of its convolutions are depthwise separable: 3×3 in each channel, then 1×1 across them, at an "
+        "eighth to a ninth of the cost. Two factors, of the width and of the input's size, trade accuracy for "
+        "speed.",
         departs="The last depthwise convolution has stride 1 (table 1 prints 2, but has 7×7 before and after it).",
     ),
     "mobilenet_v2": Family(
@@ -26,12 +29,18 @@ FAMILIES: dict[str, Family] = {
         authors="Sandler, Howard, Zhu, Zhmoginov, Chen",
         year=2018,
         reference="arXiv:1801.04381",
+        idea="Inverted residuals: the shortcuts join thin maps, and between them a block is six times as wide, with a "
+        "depthwise convolution there. No ReLU follows the thin end, where it would destroy what the few channels "
+        "hold.",
     ),
     "mobilenet_v3": Family(
         title="Searching for MobileNetV3",
         authors="Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam",
         year=2019,
         reference="arXiv:1905.02244",
+        idea="Blocks and widths were found by machine, for accuracy at a phone's latency; the first and last layers "
+        "were redone by hand: the last widening comes after the pooling, on one pixel. Hard-swish, made of cheap "
+        "pieces, does for swish in the deeper half.",
         departs="The small network's last 1×1 convolution has no gate (table 2 has one), as in the authors' code and "
         "in all widely used weights.",
     ),
@@ -40,12 +49,16 @@ FAMILIES: dict[str, Family] = {
         authors="Tan, Le",
         year=2019,
         reference="arXiv:1905.11946",
+        idea="Depth, width and the input's size grow together, by fixed ratios and one coefficient, rather than one of "
+        "them alone. What is scaled, B0, is a network of gated inverted residuals that was found by search.",
     ),
     "efficientnet_lite": Family(
         title="Higher accuracy on vision models with EfficientNet-Lite",
         authors="Liu",
         year=2020,
         reference="TensorFlow blog, 16 March 2020; github.com/tensorflow/tpu, models/official/efficientnet/lite",
+        idea="EfficientNet for processors of phones and for 8-bit arithmetic: without gates, with ReLU6 in place of "
+        "swish, and with first and last layers that don't grow with the rest.",
     ),
 }
 
@@ -87,6 +100,7 @@ TINY: dict[str, Networks] = {
 }
 
 _TIMM, _TORCHVISION = "timm 1.0, weights", "torchvision, weights IMAGENET1K_V1"
+_TIMM_224 = _TIMM + " {}, 224×224 centre crop"
 
 
 def _card(
@@ -105,7 +119,7 @@ def _card(
 
 
 # α: parameters; at 224, 192, 160 and 128 pixels multiply-adds, and top-1 and top-5 error of the authors' weights
-_SLIM = "the authors' weights (tensorflow/models, research/slim/nets/{}), centre crop of the card's size"
+_SLIM = "the authors' weights (tensorflow/models, research/slim/nets/{}), centre crop of the input's size"
 _V1 = {
     1.0: (4_231_976, {
         224: (568_740_352, 29.1, 10.1), 192: (418_121_728, 30.0, 10.8),
@@ -152,10 +166,22 @@ _MOBILENET_V2 = {
     for name, alpha, figures, source, errors in (
         ("mobilenet_v2", 1.0, (3_504_872, 300_774_272), f"{_TORCHVISION}, 224×224 centre crop", (28.122, 9.714)),
         ("mobilenet_v2_035", 0.35, (1_677_128, 59_285_808), _V2_SLIM, (39.7, 17.1)),
-        ("mobilenet_v2_050", 0.5, (1_968_680, 97_131_840), f"{_TIMM} mobilenetv2_050.lamb_in1k", (34.072, 13.886)),
+        (
+            "mobilenet_v2_050",
+            0.5,
+            (1_968_680, 97_131_840),
+            _TIMM_224.format("mobilenetv2_050.lamb_in1k"),
+            (34.072, 13.886),
+        ),
         ("mobilenet_v2_075", 0.75, (2_636_424, 209_069_792), _V2_SLIM, (30.2, 10.4)),
         ("mobilenet_v2_130", 1.3, (5_386_792, 509_374_560), _V2_SLIM, (25.6, 7.9)),
-        ("mobilenet_v2_140", 1.4, (6_108_776, 582_195_824), f"{_TIMM} mobilenetv2_140.ra_in1k", (23.472, 6.992)),
+        (
+            "mobilenet_v2_140",
+            1.4,
+            (6_108_776, 582_195_824),
+            _TIMM_224.format("mobilenetv2_140.ra_in1k"),
+            (23.472, 6.992),
+        ),
     )
 }
 
@@ -177,16 +203,16 @@ _MOBILENET_V3 = {
          _SLIM.format("mobilenet"), (26.7, None), ""),
         ("mobilenet_v3_large_minimal",
          replace(_V3_LARGE, stages=_minimal(LARGE), activation="relu"), (3_924_288, 209_136_704),
-         f"{_TIMM} tf_mobilenetv3_large_minimal_100.in1k", (27.73, 9.336), _MINIMAL),
+         _TIMM_224.format("tf_mobilenetv3_large_minimal_100.in1k"), (27.73, 9.336), _MINIMAL),
         ("mobilenet_v3_small", _V3_SMALL, (2_542_856, 56_510_400), f"{_TORCHVISION}, 224×224 centre crop",
          (32.332, 12.598), ""),
         ("mobilenet_v3_small_075", replace(_V3_SMALL, alpha=0.75), (2_041_872, 43_399_344),
-         f"{_TIMM} mobilenetv3_small_075.lamb_in1k", (34.716, 14.538), ""),
+         _TIMM_224.format("mobilenetv3_small_075.lamb_in1k"), (34.716, 14.538), ""),
         ("mobilenet_v3_small_050", replace(_V3_SMALL, alpha=0.5), (1_593_224, 24_188_688),
-         f"{_TIMM} mobilenetv3_small_050.lamb_in1k", (42.082, 19.856), ""),
+         _TIMM_224.format("mobilenetv3_small_050.lamb_in1k"), (42.082, 19.856), ""),
         ("mobilenet_v3_small_minimal",
          replace(_V3_SMALL, stages=_minimal(SMALL), activation="relu"), (2_044_736, 52_288_448),
-         f"{_TIMM} tf_mobilenetv3_small_minimal_100.in1k", (37.108, 15.73), _MINIMAL),
+         _TIMM_224.format("tf_mobilenetv3_small_minimal_100.in1k"), (37.108, 15.73), _MINIMAL),
     )
 }  # fmt: skip
 

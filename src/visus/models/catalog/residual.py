@@ -28,6 +28,9 @@ FAMILIES: dict[str, Family] = {
         authors="He, Zhang, Ren, Sun",
         year=2016,
         reference="arXiv:1603.05027",
+        idea="Normalisation and ReLU come before each convolution, so that nothing stands in the shortcuts and a "
+        "signal runs unchanged from any block to any other, forwards and backwards. With that, 1001 layers are "
+        "easy to train, and err less than 164.",
         departs="In bottlenecks the 3×3 convolution carries the stride (the authors' code: the first 1×1). The paper "
         "has 152 and 200 layers; the others are the depths of its predecessor.",
     ),
@@ -65,6 +68,8 @@ FAMILIES: dict[str, Family] = {
         authors="Huang, Liu, van der Maaten, Weinberger",
         year=2016,
         reference="arXiv:1608.06993",
+        idea="Each layer gets the maps of all layers before it in its block, side by side, and adds a few of its own. "
+        "Features are used again instead of learned again, so fewer parameters do.",
     ),
 }
 
