@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from visus.adaptation import features_of, split
 from visus.data.dataset import Data
 from visus.data.image import printable
 from visus.data.loader import Loader, prepare
@@ -27,7 +28,6 @@ from visus.prediction import NetworkPredictor, Predictor
 from visus.run.device import device_of
 from visus.run.pretrained import pretrained
 from visus.run.watch import Silent, Watch
-from visus.transfer import features_of, split
 
 FORMATS = (".npz", ".csv", ".parquet")
 

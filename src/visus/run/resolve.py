@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from msgspec.structs import asdict, replace
 
+from visus.adaptation import Scratch, network_of
 from visus.data.augment import Augment
 from visus.data.dataset import Dataset, threaded
 from visus.data.image import Picture
@@ -22,7 +23,6 @@ from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
 from visus.spec import decode, tree
 from visus.tasks import AnyTask, Classify, Regress
-from visus.transfer import Scratch, network_of
 from visus.weights.load import Weights
 
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from visus.adaptation import Full, Linear, Partial, Scratch, Stage, groups, split
 from visus.errors import SpecError
 from visus.models import Cut
 from visus.nn import Classifier
 from visus.run.resolve import Plan
 from visus.training import Player
-from visus.transfer import Full, Linear, Partial, Scratch, Stage, groups, split
 from visus.weights.load import cut_down, put
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from visus import viz
+from visus.adaptation import Full, Linear, Partial, Plan, Scratch, Stage, features_of, parse_plan
 from visus.data.dataset import Data, Dataset
 from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
@@ -29,7 +30,6 @@ from visus.run.recipe import Recipe, compose, overrides
 from visus.run.training import Run, train_recipe
 from visus.run.watch import Terminal, Watch
 from visus.spec import merge, tree
-from visus.transfer import Full, Linear, Partial, Plan, Scratch, Stage, features_of, parse_plan
 from visus.weights.load import put
 
 LARGE = 5000  # training images from which a set counts as large

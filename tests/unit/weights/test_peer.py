@@ -80,5 +80,8 @@ def test_samples_of_an_output_are_spread_over_it():
 
 
 def test_the_program_needs_nothing_of_visus():
-    code = f"import sys, runpy; runpy.run_path({peer.__file__!r}); assert not any(m.startswith('visus') for m in sys.modules)"
+    code = (
+        f"import sys, runpy; runpy.run_path({peer.__file__!r}); "
+        "assert not any(m.startswith('visus') for m in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -251,8 +251,9 @@ def _v1_peers() -> Iterator[Peer]:
         for side in (224, 192, 160, 128):
             ours = ("" if (width, side) == (100, 224) else f"_{width:03d}") + ("" if side == 224 else f"_{side}")
             arguments = {"alpha": width / 100, "input_shape": [side, side, 3]}
+            read = {**_KERAS, "activation": "relu6"}
             yield _peer(
-                "keras", f"mobilenet_{width:03d}_{side}", f"mobilenet_v1{ours}", keras_v1, {**_KERAS, "activation": "relu6"},
+                "keras", f"mobilenet_{width:03d}_{side}", f"mobilenet_v1{ours}", keras_v1, read,
                 call="MobileNet", arguments=arguments,
             )  # fmt: skip
 

