@@ -44,7 +44,7 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
     if transfer is not None and not isinstance(whole, Classifier):
         raise SpecError("transfer takes networks with one backbone and one head", "leave the transfer settings out")
     if weights is not None:
-        if isinstance(plan.network, Cut):
+        if isinstance(plan.network, Cut) and weights.network != plan.network:
             weights = cut_down(weights, plan.network)
         same = bool(weights.labels) and weights.labels == plan.schema.labels
         left = put(whole, weights, new_head=not same)

@@ -61,6 +61,8 @@ def test_short_names(text, plan):
         ("linaer", "did you mean linear"),
         ("stage", "stage:1"),
         ("partial:x", "partial:1"),
+        ("partial:0", "partial:1"),
+        ("stage:-1", "stage:1"),
         ("full:2", "full"),
         ("", "known: "),
     ],
@@ -130,6 +132,7 @@ def test_a_plan_of_a_stage_trains_the_network_up_to_it():
     cut = network_of(Stage(stage=1), NETWORK)
     assert cut == Cut(network=NETWORK, stage=1)
     assert network_of(Stage(stage=1), cut) == cut  # as it stands in a run's recipe
+    assert network_of(Stage(stage=0), cut) == Cut(network=NETWORK, stage=0)  # and with another stage
     assert network_of(Full(), NETWORK) == network_of(None, NETWORK) == NETWORK
     whole, first = model(), build_classifier(cut, (3, 16, 16), 5)
     first.backbone.load_state_dict({n: v for n, v in whole.backbone.state_dict().items() if int(n.split(".")[1]) <= 1})
