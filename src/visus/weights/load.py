@@ -12,7 +12,7 @@ from visus.data.imagenet import imagenet_labels
 from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
 from visus.models import Cut, Network, build_classifier, find
-from visus.nn import load_state
+from visus.nn import WithoutRandomStart, load_state
 from visus.weights.formats import Stored, read_weights
 from visus.weights.peers import PEERS, Peer
 from visus.weights.releases import RELEASES
@@ -111,7 +111,8 @@ def _of_head(name: str) -> bool:
 
 def fitting(stored: Stored) -> list[Peer]:
     """The peers whose names of tensors are all in a file, whatever the network."""
-    return [peer for peer in PEERS.values() if _rough(peer, stored) and not _missing(peer, stored)]
+    with WithoutRandomStart():
+        return [peer for peer in PEERS.values() if _rough(peer, stored) and not _missing(peer, stored)]
 
 
 def _rough(peer: Peer, stored: Stored) -> bool:
