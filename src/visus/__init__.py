@@ -19,21 +19,26 @@ if TYPE_CHECKING:
     from visus.models import list_models
     from visus.prediction import Fusion, Predictor, load
     from visus.run.api import Fused, Measured, create_model, evaluate, fuse, predict, pretrained, train
+    from visus.run.features import Features, features
     from visus.run.recipe import Recipe
     from visus.run.training import Run, resume
+    from visus.run.transferring import Transferred, transfer
 
 # Where the public names live; what is slow to import is imported when it is first used.
 _HOMES = {
+    "Features": "visus.run.features",
     "Fused": "visus.run.api",
     "Fusion": "visus.prediction",
     "Measured": "visus.run.api",
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
     "Run": "visus.run.training",
+    "Transferred": "visus.run.transferring",
     "Views": "visus.data.views",
     "VisusError": "visus.errors",
     "create_model": "visus.run.api",
     "evaluate": "visus.run.api",
+    "features": "visus.run.features",
     "fuse": "visus.run.api",
     "list_models": "visus.models",
     "load": "visus.prediction",
@@ -43,20 +48,24 @@ _HOMES = {
     "resume": "visus.run.training",
     "summarize": "visus.explanation",
     "train": "visus.run.api",
+    "transfer": "visus.run.transferring",
 }
 
 __all__ = [
+    "Features",
     "Fused",
     "Fusion",
     "Measured",
     "Predictor",
     "Recipe",
     "Run",
+    "Transferred",
     "Views",
     "VisusError",
     "__version__",
     "create_model",
     "evaluate",
+    "features",
     "fuse",
     "list_models",
     "load",
@@ -66,6 +75,7 @@ __all__ = [
     "resume",
     "summarize",
     "train",
+    "transfer",
 ]
 
 

@@ -72,7 +72,7 @@ def features(
     *,
     out: Path,
     model: str = "efficientnet_lite0",
-    weights: str = "imagenet",
+    weights: str | None = None,
     stage: int | None = None,
     split: str | None = None,
     map_: Annotated[Path | None, Parameter(name="--map")] = None,
@@ -92,7 +92,7 @@ def features(
     model
         A network of the catalog, or a run folder.
     weights
-        imagenet, a source, or a file; a run has its own.
+        Of a network of the catalog: imagenet, as by default, a source (visus weights list), or a file.
     stage
         From 0, the stem: that stage's map, pooled; by default what the last layer takes.
     split
@@ -109,16 +109,11 @@ def features(
         Lines of JSON instead of words.
     """
     from visus import viz
-    from visus.models import CATALOG
-    from visus.prediction import load
-    from visus.run.device import device_of
     from visus.run.features import features as compute
+    from visus.run.features import writable
 
-    watch = watcher(json)
-    network = model if model in CATALOG or not Path(model).exists() else load(model, device_of(device))
-    found = compute(
-        source, network, weights=weights, stage=stage, split_name=split, batch=batch, device=device, watch=watch
-    )
+    watch, out = watcher(json), writable(out)
+    found = compute(source, model, weights=weights, stage=stage, split=split, batch=batch, device=device, watch=watch)
     written = found.save(out)
     facts = {"file": str(written), "samples": len(found.values), "features": found.values.shape[1]}
     watch.event("features", facts)
@@ -130,4 +125,4 @@ def features(
         picture = viz.sample_map(
             found.placed(method), found.labels.tolist(), found.classes, viz.label(what, 60), how[method]
         )
-        printed(str(viz.save(picture, map_)))
+        watch.say(str(viz.save(picture, map_)))

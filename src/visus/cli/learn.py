@@ -134,7 +134,7 @@ def predict(
     /,
     *,
     model: str | None = None,
-    weights: str = "imagenet",
+    weights: str | None = None,
     batch: int = 64,
     device: str = "auto",
     out: Path | None = None,
@@ -151,7 +151,7 @@ def predict(
     model
         A network of the catalog, in place of a run.
     weights
-        Its weights: imagenet, a source (visus weights list), or a file.
+        Its weights: imagenet, as by default, a source (visus weights list), or a file.
     batch
         Images at a time.
     device
@@ -167,7 +167,9 @@ def predict(
     failed, files = 0, sources if model else sources[1:]
     if not files:
         raise SpecError("nothing to look at is named", "visus predict RUN FILE…, or --model NAME FILE…")
-    predictor = sources[0] if model is None else api.pretrained(model, weights, device=device)
+    if model is None and weights is not None:
+        raise SpecError(f"--weights {weights}: a run has its own", "leave it out, or name a network: --model NAME")
+    predictor = sources[0] if model is None else api.pretrained(model, weights or "imagenet", device=device)
     for number, (name, prediction) in enumerate(api.predict(predictor, files, batch=batch, device=device)):
         if isinstance(prediction, UnreadableImage):
             failed += 1

@@ -16,7 +16,7 @@ Padding = Literal["symmetric", "tensorflow", "valid"] | int | tuple[int, int]
 class TensorFlowPad(nn.Module):
     """TensorFlow's "SAME" padding for a window: out = ⌈in/stride⌉, and an odd pixel goes to the right and the bottom.
 
-    It differs from symmetric padding where the stride is above 1. N×C×H×W in, N×C×(H+…)×(W+…) out.
+    It differs from symmetric padding where the stride is above 1 or the window even. N×C×H×W in, N×C×(H+…)×(W+…) out.
     """
 
     def __init__(self, size: tuple[int, int], stride: tuple[int, int], value: float = 0.0) -> None:
@@ -64,8 +64,9 @@ class ConvNormAct(nn.Module):
         s = stride if isinstance(stride, tuple) else (stride, stride)
         same = ((f[0] - 1) // 2, (f[1] - 1) // 2)
         fixed: dict[object, int | tuple[int, int]] = {"symmetric": same, "tensorflow": 0, "valid": 0}
-        self.pad = TensorFlowPad(f, s) if padding == "tensorflow" and s != (1, 1) else nn.Identity()
-        around = same if padding == "tensorflow" and s == (1, 1) else fixed.get(padding, padding)
+        even = s == (1, 1) and all(side % 2 for side in f)  # then both sides get as much, which the convolution can do
+        self.pad = TensorFlowPad(f, s) if padding == "tensorflow" and not even else nn.Identity()
+        around = same if padding == "tensorflow" and even else fixed.get(padding, padding)
         has_bias = norm is None if bias is None else bias
         self.conv = nn.Conv2d(c_in, c_out, f, s, around, groups=groups, bias=has_bias)
         self.norm = nn.Identity() if norm is None else norm(c_out)

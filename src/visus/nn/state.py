@@ -11,6 +11,9 @@ from torch.overrides import TorchFunctionMode
 from visus.errors import WeightsError
 
 SHOWN = 8
+# torch hands some of its own functions over whole, and what they call isn't seen then
+DRAWING = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_,
+           nn.init.kaiming_uniform_, nn.init.kaiming_normal_)  # fmt: skip
 
 
 class WithoutRandomStart(TorchFunctionMode):
@@ -24,9 +27,10 @@ class WithoutRandomStart(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in (Tensor.uniform_, Tensor.normal_):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from visus.adaptation import features_of
+from visus.adaptation import split as halves
 from visus.data.dataset import Data
 from visus.data.image import printable
 from visus.data.loader import Loader, prepare
@@ -20,14 +22,14 @@ from visus.data.open import open_dataset
 from visus.data.preprocess import ImagePreprocess
 from visus.data.samples import Joined, Samples
 from visus.data.types import Schema
-from visus.errors import DataError, MissingPart, ModelError, NotFound
+from visus.errors import DataError, MissingPart, ModelError, NotFound, WeightsError
 from visus.files import write_atomic
+from visus.models import CATALOG
 from visus.nn import Classifier
-from visus.prediction import NetworkPredictor, Predictor
+from visus.prediction import NetworkPredictor, Predictor, load
 from visus.run.device import device_of
 from visus.run.pretrained import pretrained
 from visus.run.watch import Silent, Watch
-from visus.transfer import features_of, split
 
 FORMATS = (".npz", ".csv", ".parquet")
 
@@ -43,9 +45,7 @@ class Features:
 
     def save(self, path: str | Path) -> Path:
         """Write them: .npz (values, names, labels, classes), .csv or .parquet (name, label, f0, f1, …)."""
-        path = Path(path)
-        if path.suffix not in FORMATS:
-            raise NotFound(f"{path}: features are written as {', '.join(FORMATS)}", "name the file so")
+        path = writable(path)
         said = [self.classes[label] if label >= 0 else "" for label in self.labels.tolist()]
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".npz":
@@ -90,43 +90,67 @@ class Features:
 
 def features(
     source: str | Path,
-    model: str | Predictor,
+    model: str | Path | Predictor,
     *,
-    weights: str = "imagenet",
+    weights: str | None = None,
     stage: int | None = None,
-    split_name: str | None = None,
+    split: str | None = None,
     batch: int = 64,
     device: str = "auto",
     watch: Watch | None = None,
 ) -> Features:
     """What a network sees in the images of a data set: the input of its last layer, or a stage's map, pooled.
 
-    source: a named data set or a path. model: a name in the catalog, with `weights`; or a predictor, of a run say.
-    stage: from 0, the stem. split_name: of the data; all of it where it isn't given. Raises VisusError.
+    source: a named data set or a path. model: a run, a bundle or a predictor; or a name in the catalog, with `weights`,
+    "imagenet" by default. stage: from 0, the stem. split: of the data; all of it where it isn't given.
+    Raises VisusError.
     """
     watch = watch or Silent()
-    predictor = model if isinstance(model, Predictor) else pretrained(model, weights, device=device)
+    predictor = _predictor(model, weights, device)
     if not isinstance(predictor, NetworkPredictor) or not isinstance(predictor.model, Classifier):
         raise ModelError("features are taken of one network, not of a fusion or of views", "name one of the members")
     preprocess = predictor.manifest.preprocess
     if not isinstance(preprocess, ImagePreprocess):
         raise ModelError("features are taken of images", "name a model of images")
     dataset = open_dataset(Data(source=str(source)))
-    if split_name is not None and split_name not in dataset.splits:
-        raise DataError(f"{dataset.name} has no split named {split_name!r}", "it has " + ", ".join(dataset.splits))
-    samples: Samples = dataset.splits[split_name] if split_name else Joined(tuple(dataset.splits.values()))
+    if split is not None and split not in dataset.splits:
+        raise DataError(f"{dataset.name} has no split named {split!r}", "it has " + ", ".join(dataset.splits))
+    samples: Samples = dataset.splits[split] if split else Joined(tuple(dataset.splits.values()))
     known = "label" in dataset.schema.targets
     schema = Schema(shape=dataset.schema.shape, targets=("label",) if known else (), labels=dataset.schema.labels)
     with watch.work("reading") as bar:
         prepared = prepare(samples, schema, preprocess, progress=bar)
     loader = Loader(prepared, preprocess, batch, device_of(device))
     with watch.work("computing features") as bar:
-        found = features_of(pooled_features(predictor.model, stage), loader, progress=bar).prepared.gather(
-            torch.arange(len(prepared.rows))
-        )
-    labels = found.target.label if found.target.label is not None else torch.full((len(found),), -1)
-    names = tuple(printable(samples.name(row)) for row in found.rows.tolist())
-    return Features(found.inputs.flatten(1).numpy(), names, labels.numpy(), dataset.schema.labels)
+        values, labels = values_of(pooled_features(predictor.model, stage), loader, progress=bar)
+    names = tuple(printable(samples.name(row)) for row in prepared.rows.tolist())
+    return Features(values, names, labels, dataset.schema.labels)
+
+
+def values_of(
+    network: nn.Module, loader: Loader, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """N×F: what a network gives for the samples of a loader, in order; and their labels, −1 where there are none."""
+    found = features_of(network, loader, progress=progress).prepared
+    batch = found.gather(torch.arange(len(found.rows)))
+    labels = batch.target.label if batch.target.label is not None else torch.full((len(batch),), -1)
+    return batch.inputs.flatten(1).numpy(), labels.numpy()
+
+
+def writable(path: str | Path) -> Path:
+    """The path, if its ending is one that features are written as. Raises NotFound."""
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise NotFound(f"{path}: features are written as {', '.join(FORMATS)}", "name the file so")
+    return path
+
+
+def _predictor(model: str | Path | Predictor, weights: str | None, device: str) -> Predictor:
+    if not isinstance(model, Predictor) and (str(model) in CATALOG or not Path(model).exists()):
+        return pretrained(str(model), weights or "imagenet", device=device)
+    if weights is not None:
+        raise WeightsError(f"--weights {weights}: a trained model has its own", "leave it out, or name a network")
+    return model if isinstance(model, Predictor) else load(model, device_of(device))
 
 
 class _Mean(nn.Module):
@@ -139,8 +163,8 @@ class _Mean(nn.Module):
 def pooled_features(model: Classifier, stage: int | None) -> nn.Module:
     """What gives N×F features: the part before the last layer, or the stages up to one, pooled. Raises ModelError."""
     if stage is None:
-        return split(model)[0]
+        return halves(model)[0]
     stages: Sequence[nn.Module] = list(model.backbone.stages)
-    if stage >= len(stages):
+    if not 0 <= stage < len(stages):
         raise ModelError(f"the network has no stage {stage}: it has {len(stages)}", f"0 … {len(stages) - 1}")
     return nn.Sequential(*stages[: stage + 1], _Mean())

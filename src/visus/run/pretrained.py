@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from msgspec.structs import replace
 
 from visus.data.preprocess import ImagePreprocess
 from visus.data.types import Schema
@@ -35,8 +36,8 @@ def create_model(
     """A network of the catalog: N×channels×H×W → N×classes scores.
 
     classes, channels, image_size: the weights', or the card's, where they aren't given. weights: "imagenet", a source
-    such as "torchvision:resnet50.v2", the path of a file, or of a run; random where it isn't given. head: "new" leaves
-    the last layer random where `classes` isn't the weights' number of classes; "same" refuses that.
+    such as "torchvision:resnet50.v2", the path of a file, or of a run; random where it isn't given. head: "same" takes
+    all of the weights, and refuses another number of classes; "new" leaves the last layer random, whatever its size.
     Raises NotFound; ModelError where the network can't take that size; WeightsError where the weights don't fit, naming
     the tensors that differ.
 
@@ -56,27 +57,42 @@ def create_model(
 
 
 def pretrained(
-    name: str, weights: str = "imagenet", *, device: str = "auto", progress: Progress | None = None
+    name: str,
+    weights: str = "imagenet",
+    *,
+    preprocess: ImagePreprocess | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
 ) -> NetworkPredictor:
     """A network with published weights, their preprocessing and the names of their classes: ready to predict.
 
     >>> predictor = pretrained("efficientnet_lite0")  # doctest: +SKIP
     >>> predictor("cat.jpg").top(5)  # doctest: +SKIP
 
-    weights: see `create_model`. Raises NotFound, DownloadError, WeightsError.
+    weights: see `create_model`. preprocess: how images are fed; by default as the makers of the weights do. Classes
+    that nobody named are called by their number.
+    Raises NotFound, DownloadError, and WeightsError, for a file too of which nobody said how it is fed.
     """
     from visus.run.device import device_of
 
     if is_bundle(weights):
-        return _of_network(weights, device_of(device))
+        predictor = _of_network(weights, name, device_of(device))
+        if preprocess is None:
+            return predictor
+        return NetworkPredictor(replace(predictor.manifest, preprocess=preprocess), predictor.model)
     found = find_weights(weights, name, progress=progress)
+    preprocess = preprocess or found.preprocess
+    if preprocess is None:
+        raise WeightsError(
+            f"{found.source}: the file doesn't say how the network is fed",
+            "name a run, or pretrained(…, preprocess=…) in Python",
+        )
     with WithoutRandomStart():
         model = build_classifier(found.network, found.input, found.classes)
     put(model, found, new_head=False)
     schema = Schema(
         shape=(found.input[0], 0, 0), labels=found.labels or tuple(f"class {index}" for index in range(found.classes))
     )
-    preprocess = found.preprocess or ImagePreprocess(size=found.input[1:], crop=find(name).crop)
     manifest = NetworkManifest(task=Classify(), schema=schema, model=name, network=found.network, preprocess=preprocess)
     return NetworkPredictor(manifest, model.to(device_of(device)).eval())
 
@@ -84,17 +100,17 @@ def pretrained(
 def find_weights(
     text: str, name: str, *, size: tuple[int, int] | None = None, progress: Progress | None = None
 ) -> Weights:
-    """Weights from anywhere, a run or bundle of our own among them."""
+    """Weights from anywhere, a run or bundle of our own among them; see `load_weights`."""
     if not is_bundle(text):
         return load_weights(text, name, size=size, progress=progress)
-    predictor = _of_network(text, torch.device("cpu"))
+    predictor = _of_network(text, name, torch.device("cpu"))
     manifest, preprocess = predictor.manifest, predictor.manifest.preprocess
     if not isinstance(preprocess, ImagePreprocess):
         raise WeightsError(f"{text} is a model of vectors, and {name} takes images", "give weights of images")
     labels = manifest.schema.labels
     return Weights(
         network=manifest.network,
-        input=(preprocess.channels, *preprocess.size),
+        input=(preprocess.channels, *(size or preprocess.size)),
         classes=len(labels) or len(manifest.schema.values),
         tensors=predictor.model.state_dict(),
         source=text,
@@ -103,9 +119,14 @@ def find_weights(
     )
 
 
-def _of_network(path: str, device: torch.device) -> NetworkPredictor:
-    """The predictor of a run or bundle. Raises WeightsError for a fusion, which has several networks."""
+def _of_network(path: str, name: str, device: torch.device) -> NetworkPredictor:
+    """The predictor of a run or bundle. Raises WeightsError for a fusion, and for another network than `name`."""
     found = load(path, device)
     if not isinstance(found, NetworkPredictor):
         raise WeightsError(f"{path} isn't one network", "name one of its members")
+    if found.manifest.model != name:
+        raise WeightsError(
+            f"{path} is of {found.manifest.model}, and the network is {name}",
+            f"--model {found.manifest.model}, or other weights",
+        )
     return found

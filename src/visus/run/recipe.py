@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from visus.adaptation import Plan
 from visus.data.augment import Augment
 from visus.data.dataset import Data
 from visus.data.preprocess import Side
@@ -14,7 +15,6 @@ from visus.models import CATALOG, Network
 from visus.spec import Spec, assign, decode, merge, parse_assignment, tree
 from visus.tasks import AnyTask
 from visus.training import AdamW, OneCycle, Optimizer, Schedule
-from visus.transfer import Plan
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 

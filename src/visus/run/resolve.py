@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from msgspec.structs import asdict, replace
 
+from visus.adaptation import Scratch, network_of
 from visus.data.augment import Augment
 from visus.data.dataset import Dataset, threaded
 from visus.data.image import Picture
@@ -22,7 +23,6 @@ from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
 from visus.spec import decode, tree
 from visus.tasks import AnyTask, Classify, Regress
-from visus.transfer import Scratch, network_of
 from visus.weights.load import Weights
 
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
@@ -69,7 +69,7 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     if recipe.model.weights is not None and not isinstance(recipe.transfer, Scratch):
         weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
         network = _as_read(network, card.spec, weights.network)
-    preprocess = _preprocess(recipe.preprocess, schema, card, train, weights)
+    preprocess = preprocess_of(recipe.preprocess, schema, card, train, weights)
     task = task.fitted(schema, _targets(train, schema))
     network = network_of(recipe.transfer, network)
     with torch.device("meta"):
@@ -126,9 +126,10 @@ def _targets(samples: Samples, schema: Schema) -> Targets:
     return Targets.collate([samples.target(row) for row in range(len(samples))], replace(schema, targets=light))
 
 
-def _preprocess(
+def preprocess_of(
     given: Preprocessing, schema: Schema, card: Card, train: Samples, weights: Weights | None
 ) -> Preprocess:
+    """How inputs are prepared: as given, else as the makers of the weights do, else found from data and network."""
     if weights is not None and weights.preprocess is not None and schema.inputs == "image":
         own = {name: value for name, value in asdict(given).items() if value is not None}
         return replace(weights.preprocess, **own)
@@ -146,7 +147,7 @@ def _preprocess(
         crop = card.crop if max(size) > SMALL and not (height and width) else 1.0
     image = ImagePreprocess(
         size=size,
-        channels=given.channels or (1 if channels == 1 else 3),
+        channels=given.channels or (1 if (weights.input[0] if weights else channels) == 1 else 3),
         fit=fit or "crop",
         crop=crop,
         interpolation=given.interpolation or "bilinear",

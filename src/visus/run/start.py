@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from visus.adaptation import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.data.loader import Loader, prepare
 from visus.data.types import Skipped
 from visus.errors import SpecError
@@ -17,7 +18,6 @@ from visus.nn import Classifier
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
 from visus.training import Player
-from visus.transfer import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.weights.load import cut_down, put
 
 
@@ -47,7 +47,7 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
     if transfer is not None and not isinstance(whole, Classifier):
         raise SpecError("transfer takes networks with one backbone and one head", "leave the transfer settings out")
     if weights is not None:
-        if isinstance(plan.network, Cut):
+        if isinstance(plan.network, Cut) and weights.network != plan.network:
             weights = cut_down(weights, plan.network)
         same = bool(weights.labels) and weights.labels == plan.schema.labels
         left = put(whole, weights, new_head=not same)

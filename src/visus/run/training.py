@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from visus import __version__, viz
+from visus.adaptation import set_epoch
 from visus.data.loader import Loader
 from visus.data.open import open_dataset
 from visus.data.splits import divide
@@ -42,7 +43,6 @@ from visus.spec import tree
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
 from visus.training.loop import load_optimizer_state, optimizer_state
-from visus.transfer import set_epoch
 
 GOLDENS = 4
 

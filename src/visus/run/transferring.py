@@ -8,30 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from visus import viz
-from visus.data.dataset import Data, Dataset
+from visus.adaptation import Full, Linear, Partial, Plan, Scratch, Stage, parse_plan
+from visus.data.dataset import Dataset
 from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
-from visus.data.preprocess import ImagePreprocess
 from visus.data.splits import divide
 from visus.data.types import Schema
 from visus.errors import DataError, RunError
 from visus.files import write_atomic
-from visus.metrics import Score
-from visus.models import build_classifier, find
+from visus.models import Cut, build_classifier, find
 from visus.nn import WithoutRandomStart
 from visus.run.device import device_of
-from visus.run.features import pooled_features
+from visus.run.features import pooled_features, values_of
 from visus.run.pretrained import find_weights
-from visus.run.recipe import Recipe, compose, overrides
+from visus.run.recipe import Preprocessing, Recipe, compose, overrides
+from visus.run.resolve import preprocess_of
 from visus.run.training import Run, train_recipe
 from visus.run.watch import Terminal, Watch
 from visus.spec import merge, tree
-from visus.transfer import Full, Linear, Partial, Plan, Scratch, Stage, features_of, parse_plan
 from visus.weights.load import put
 
+CURVES = "curves.png"
 LARGE = 5000  # training images from which a set counts as large
 # What a plan trains with unless told otherwise. Frozen features take a high rate and many cheap epochs; fine-tuning a
 # low one, lower still for the lower stages, so that what the weights know isn't overwritten.
@@ -98,8 +97,8 @@ def transfer(
 
     plan: "linear", "stage:K", "partial:K", "full", "scratch" or a Plan; without one, that of the case: few or many
     images (`large`), like or unlike those that the weights know (`similar`), both found from the data unless given.
-    scratch: train the same network from random weights as well, for as many epochs as fine-tuning takes.
-    epochs: of the plan. settings: `a.b=c` texts for both runs. out: a new folder; by default runs/<name>-transfer.
+    scratch: train the same network from random weights as well, for as many epochs as fine-tuning takes by default.
+    epochs: of the plan alone. settings: `a.b=c` texts for both runs. out: a new folder; by default one in runs/.
     Raises VisusError.
     """
     watch, settings = watch or Terminal(), tuple(settings)
@@ -116,20 +115,20 @@ def transfer(
         watch.say(f"plan: {_named(chosen)}, since {why}")
     else:
         chosen = parse_plan(plan) if isinstance(plan, str) else plan
-    folder.mkdir(parents=True)
     recipe = _recipe(base, chosen, weights, epochs, settings)
     watch.say(f"— {_named(chosen)}")
     run = train_recipe(recipe, watch, run=str(folder / _named(chosen).replace(":", "-")))
     other = None
     if scratch and not isinstance(chosen, Scratch):
         watch.say("— scratch")
-        kept = {"preprocess": {k: v for k, v in tree(run.recipe.preprocess).items() if k in ("size", "crop", "fit")}}
         other = train_recipe(
-            _recipe(merge(base, kept), Scratch(), None, None, settings), watch, run=str(folder / "scratch")
+            _recipe(_same(base, run.recipe), Scratch(), None, None, settings), watch, run=str(folder / "scratch")
         )
     found = Transferred(folder, chosen, case, run, other)
-    _draw(found, dataset)
-    _tell(found, watch)
+    assert run.recipe.task is not None  # a run's recipe leaves nothing open
+    goal = run.recipe.task.goal(run.predictor().schema)
+    _draw(found, dataset, goal)
+    _tell(found, goal, watch)
     return found
 
 
@@ -148,27 +147,22 @@ def which_case(
     if similar is not None:
         return Case(len(train), large, similar)
     if "label" not in dataset.schema.targets:
-        raise DataError("whether a set is like the weights' own is found from labels, and it has none", "--similar yes")
+        raise DataError(
+            "whether a set is like the weights' own is found from labels, and it has none",
+            "say it: --similar or --no-similar",
+        )
     found = find_weights(weights, model)
     with WithoutRandomStart():
         network = build_classifier(found.network, found.input, found.classes)
     put(network, found, new_head=False)
     network.eval().to(device_of(device))
-    preprocess = found.preprocess or ImagePreprocess(size=found.input[1:], crop=find(model).crop)
     schema = Schema(shape=dataset.schema.shape, labels=dataset.schema.labels)
-    some = train
+    preprocess = preprocess_of(Preprocessing(), schema, find(model), train, found)
     with watch.work("looking whether the set is like the weights' own") as bar:
-        prepared = prepare(some, schema, preprocess, progress=bar)
-        loader = Loader(prepared, preprocess, 64, device_of(device))
-        early = max(0, len(network.backbone.stages) // 3)
-        shares = []
-        for stage in (None, early):
-            features = features_of(pooled_features(network, stage), loader).prepared.gather(
-                torch.arange(len(prepared.rows))
-            )
-            assert features.target.label is not None
-            shares.append(nearest_mean(features.inputs.flatten(1).numpy(), features.target.label.numpy()))
-    return Case(len(train), large, shares[0] >= shares[1], shares[0], shares[1])
+        loader = Loader(prepare(train, schema, preprocess, progress=bar), preprocess, 64, device_of(device))
+        early = len(network.backbone.stages) // 3
+        top, low = (nearest_mean(*values_of(pooled_features(network, stage), loader)) for stage in (None, early))
+    return Case(len(train), large, top >= low, top, low)
 
 
 def nearest_mean(values: np.ndarray, labels: np.ndarray) -> float:
@@ -198,6 +192,14 @@ def _recipe(
     return compose(whole, settings)
 
 
+def _same(base: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The settings with the network of a run, whole, and the geometry of its images; colours are scaled anew."""
+    spec = recipe.model.spec
+    assert spec is not None  # a run's recipe leaves nothing open
+    seen = {key: value for key, value in tree(recipe.preprocess).items() if key in ("size", "channels", "fit", "crop")}
+    return merge(base, {"model": {"spec": tree(spec.network if isinstance(spec, Cut) else spec)}, "preprocess": seen})
+
+
 def _named(plan: Plan) -> str:
     if isinstance(plan, Stage):
         return f"stage:{plan.stage}"
@@ -216,46 +218,42 @@ def _new(out: str | Path | None, name: str) -> Path:
     return folder
 
 
-def _draw(found: Transferred, dataset: Dataset) -> None:
-    runs = {_named(found.plan): found.run} | ({"scratch": found.scratch} if found.scratch else {})
-    goal = next(iter(found.run.scores)) if found.run.scores else ""
-    histories = {name: run.history for name, run in runs.items() if run.history and f"val/{goal}" in run.history[0]}
-    if histories:
-        network = found.run.recipe.model.name
-        picture = viz.compared_curves(
-            histories, goal, f"{network} on {viz.label(dataset.name, 40)}: validation {goal.replace('_', ' ')}"
-        )
-        viz.save(picture, found.folder / "curves.png")
-    lines = [f"# {found.run.recipe.model.name} on {dataset.name}", ""]
+def _rows(found: Transferred) -> list[tuple[str, Run, float]]:
+    """The runs by the names of their plans, with the seconds that their training took."""
+    runs = [(_named(found.plan), found.run)] + ([("scratch", found.scratch)] if found.scratch else [])
+    return [(name, run, run.history[-1]["seconds"] if run.history else 0.0) for name, run in runs]
+
+
+def _draw(found: Transferred, dataset: Dataset, goal: str) -> None:
+    """curves.png, where there are validation figures, and transfer.md."""
+    network, rows = found.run.recipe.model.name, _rows(found)
+    lines = [f"# {network} on {dataset.name}", ""]
     if found.case is not None:
         lines += [f"Plan: {_named(found.plan)}, since {found.case.plan[1]}.", ""]
     lines += ["| plan | score | value | 95 % interval | n | seconds of training |", "|---|---|--:|---|--:|--:|"]
-    for name, run in runs.items():
+    for name, run, seconds in rows:
         score = run.scores[goal]
         lines.append(
             f"| {name} | {goal.replace('_', ' ')} ({run.split}) | {score.text} | {score.interval} | {score.n} | "
-            f"{run.history[-1]['seconds'] if run.history else 0:.1f} |"
+            f"{seconds:.1f} |"
         )
-    text = "\n".join([*lines, "", "![Validation curves](curves.png)" if histories else "", ""])
-    write_atomic(found.folder / "transfer.md", text)
+    histories = {name: run.history for name, run, _ in rows if run.history and f"val/{goal}" in run.history[0]}
+    if histories:
+        title = f"{network} on {viz.label(dataset.name, 40)}: validation {goal.replace('_', ' ')}"
+        viz.save(viz.compared_curves(histories, goal, title), found.folder / CURVES)
+        lines += ["", f"![Validation curves]({CURVES})"]
+    write_atomic(found.folder / "transfer.md", "\n".join([*lines, ""]))
 
 
-def _tell(found: Transferred, watch: Watch) -> None:
-    runs = {_named(found.plan): found.run} | ({"scratch": found.scratch} if found.scratch else {})
-    rows = []
-    for name, run in runs.items():
-        goal, score = next(iter(run.scores.items()))
-        seconds = run.history[-1]["seconds"] if run.history else 0.0
-        rows.append((name, goal.replace("_", " "), score.text, score.interval, str(score.n), f"{seconds:.1f}"))
+def _tell(found: Transferred, goal: str, watch: Watch) -> None:
+    table = [
+        (name, goal.replace("_", " "), score.text, score.interval, str(score.n), f"{seconds:.1f}")
+        for name, run, seconds in _rows(found)
+        for score in (run.scores[goal],)
+    ]
     split = found.run.split
-    watch.table(f"on {split}", ("plan", "score", "value", "95 % interval", "n", "seconds"), rows)
-    watch.event("transfer", {"folder": str(found.folder), "plan": tree(found.plan), "split": split,
-                             "scores": {name: _plain(run.scores) for name, run in runs.items()}})  # fmt: skip
-    watch.say(f"curves: {found.folder / 'curves.png'}")
-
-
-def _plain(scores: dict[str, Score]) -> dict[str, Any]:
-    return {name: tree(score) for name, score in scores.items()}
-
-
-__all__ = ["Case", "Data", "Transferred", "nearest_mean", "transfer", "which_case"]
+    watch.table(f"on {split}", ("plan", "score", "value", "95 % interval", "n", "seconds"), table)
+    scores = {name: {key: tree(score) for key, score in run.scores.items()} for name, run, _ in _rows(found)}
+    facts = {"folder": str(found.folder), "plan": tree(found.plan), "split": split, "scores": scores}
+    watch.event("transfer", facts)
+    watch.say(f"summary: {found.folder / 'transfer.md'}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,12 +12,12 @@ from visus.data.imagenet import imagenet_labels
 from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
 from visus.models import Cut, Network, build_classifier, find
-from visus.nn import load_state
+from visus.nn import WithoutRandomStart, load_state
 from visus.weights.formats import Stored, read_weights
 from visus.weights.peers import PEERS, Peer
 from visus.weights.releases import RELEASES
 from visus.weights.sources import Progress, locate
-from visus.weights.translate import Entry, entries, laid_out, translate
+from visus.weights.translate import Entry, entries, laid_out, named, translate
 
 Shape = tuple[int, int, int]
 
@@ -75,7 +74,7 @@ def load_weights(
 def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
     """Copy weights into a classifier of the same network. Returns the names of the tensors that stayed as they were.
 
-    new_head: leave the last layer as it is, and what else of the heads has other names or shapes.
+    new_head: leave the last layer as it is, and what else of the heads has other names or shapes in the weights.
     Raises WeightsError that names the tensors that differ.
     """
     if not new_head:
@@ -114,26 +113,24 @@ def _of_head(name: str) -> bool:
     return name.startswith(("head.", "auxiliary."))
 
 
-def candidates(network: str) -> Iterator[Peer]:
-    """The peers of a network of ours."""
-    return (peer for peer in PEERS.values() if peer.network == network)
-
-
 def fitting(stored: Stored) -> list[Peer]:
     """The peers whose names of tensors are all in a file, whatever the network."""
-    return [
-        peer for peer in PEERS.values()
-        if _rough(peer, stored) and all(e.theirs in stored.tensors for e in entries(peer, peer.classes))
-    ]  # fmt: skip
+    with WithoutRandomStart():
+        return [peer for peer in PEERS.values() if _rough(peer, stored) and not _missing(peer, stored)]
 
 
 def _rough(peer: Peer, stored: Stored) -> bool:
     """Whether the first and the last layer of a peer are there; quick, as nothing is built."""
     pairs = list(peer.pairs(peer.spec))
     names = [pairs[index].theirs.partition("@")[0] for index in (0, -1)]
-    return all(
-        any(name == each or name.startswith((f"{each}.", f"{each}/")) for name in stored.tensors) for each in names
-    )
+    there = named(peer, stored.tensors)
+    return all(any(name == each or name.startswith((f"{each}.", f"{each}/")) for name in there) for each in names)
+
+
+def _missing(peer: Peer, stored: Stored) -> list[str]:
+    """The names that a peer's network needs and a file hasn't."""
+    there = named(peer, stored.tensors)
+    return [entry.theirs for entry in entries(peer, peer.classes) if entry.theirs not in there]
 
 
 def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
@@ -145,12 +142,9 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
         own = build_classifier(find(network).spec, find(network).input, 2).state_dict()
     if all(name in stored.tensors for name in own):
         return None
-    known = list(candidates(network))
-    missing = {
-        peer.key: [e.theirs for e in entries(peer, peer.classes) if e.theirs not in stored.tensors] for peer in known
-    }
-    fitting = [peer for peer in known if not missing[peer.key]]
-    if not fitting:
+    missing = {peer.key: _missing(peer, stored) for peer in PEERS.values() if peer.network == network}
+    fits = [PEERS[key] for key, names in missing.items() if not names]
+    if not fits:
         nearest = min(missing, key=lambda key: len(missing[key]), default=None)
         if stored.format == "onnx":
             raise WeightsError(
@@ -163,12 +157,12 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
             f"{text} has the names of no library's {network}" + (f"; {why}" if why else ""),
             "name the network that the file is of with --model, or its layout: --weights LIBRARY:NAME=FILE",
         )
-    if any(peer.spec != fitting[0].spec for peer in fitting):
+    if any(peer.spec != fits[0].spec for peer in fits):
         raise WeightsError(
-            f"{text} fits {' and '.join(peer.key for peer in fitting)}, which read the network differently",
-            f"say which it is: --weights {fitting[0].key}={text}",
+            f"{text} fits {' and '.join(peer.key for peer in fits)}, which read the network differently",
+            f"say which it is: --weights {fits[0].key}={text}",
         )
-    return fitting[0]
+    return fits[0]
 
 
 def _own(stored: Stored, network: str, size: tuple[int, int] | None, text: str) -> Weights:
@@ -176,7 +170,19 @@ def _own(stored: Stored, network: str, size: tuple[int, int] | None, text: str) 
     shape = _resized(card.input, size)
     counted = [name for name in class_dependent(card.spec, shape) if name.startswith("head.")]
     classes = stored.tensors[counted[-1]].shape[0] if counted else card.outputs
+    shape = (_channels(card.spec, shape, stored), *shape[1:])
     return Weights(card.spec, shape, classes, dict(stored.tensors), text)
+
+
+def _channels(network: Network, shape: Shape, stored: Stored) -> int:
+    """1 or 3, whichever the tensors that depend on it are of; those of `shape` where neither fits."""
+    with torch.device("meta"):
+        grey, colour = (build_classifier(network, (each, *shape[1:]), 2).state_dict() for each in (1, 3))
+    names = [name for name, tensor in grey.items() if tensor.shape != colour[name].shape]
+    for channels, state in ((1, grey), (3, colour)):
+        if names and all(stored.tensors[name].shape == state[name].shape for name in names):
+            return channels
+    return shape[0]
 
 
 def _resized(shape: Shape, size: tuple[int, int] | None) -> Shape:
@@ -187,6 +193,5 @@ def _classes(peer: Peer, stored: Stored) -> int:
     """How many classes the file is of: the first side of the last layer of the head."""
     found: list[Entry] = [entry for entry in entries(peer, peer.classes) if entry.ours.startswith("head")]
     last = found[-1]
-    if last.theirs not in stored.tensors:
-        return peer.classes
-    return int(laid_out(peer, last, stored.tensors[last.theirs]).shape[0])
+    there = named(peer, stored.tensors)
+    return int(laid_out(peer, last, there[last.theirs]).shape[0]) if last.theirs in there else peer.classes

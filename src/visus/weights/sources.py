@@ -36,7 +36,7 @@ def locate(text: str, network: str, progress: Progress | None = None) -> Located
     network: our name, for "imagenet". Raises NotFound, DownloadError, WeightsError.
     """
     if text == "imagenet":
-        peer, release = next(_imagenet(network), (None, None))
+        peer, release = next(releases_of(network), (None, None))
         if peer is None or release is None:
             known = sorted({PEERS[key].network for key in RELEASES if key in PEERS})
             raise NotFound(f"no ImageNet weights are known for {network}", nearest(network, known))
@@ -80,10 +80,6 @@ def obtain(peer: Peer, release: Release, progress: Progress | None = None) -> Pa
     if release.hub:
         return _from_hub(f"{release.hub}/{release.file}", place)
     return fetch([release.url], place.name, release.digest, None, place.parent, progress=progress)
-
-
-def _imagenet(network: str) -> Iterator[tuple[Peer, Release]]:
-    return releases_of(network)
 
 
 def _of_library(library: str, rest: str, progress: Progress | None) -> Located:

@@ -58,7 +58,7 @@ def translate(
 
     Raises WeightsError that names the tensors that are missing, too many, or of another shape.
     """
-    stored = renumbered(stored) if peer.library == "keras" else stored
+    stored = named(peer, stored)
     wanted = entries(peer, classes, shape)
     problems = [f"{entry.theirs}: not in {source}" for entry in wanted if entry.theirs not in stored]
     known = {entry.theirs for entry in wanted}
@@ -79,6 +79,11 @@ def translate(
         )
     norms = {entry.ours.rpartition(".")[0] for entry in wanted if entry.ours.endswith(".running_mean")}
     return found | {f"{norm}.{COUNTER}": torch.zeros((), dtype=torch.int64) for norm in norms}
+
+
+def named(peer: Peer, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A file's tensors by the names that the peer's pairs have."""
+    return renumbered(stored) if peer.library == "keras" else stored
 
 
 def renumbered(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:

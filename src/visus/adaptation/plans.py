@@ -72,15 +72,16 @@ def parse_plan(text: str) -> Plan:
     plain: dict[str, Plan] = {"linear": Linear(), "full": Full(), "scratch": Scratch()}
     if name in plain and not colon:
         return plain[name]
-    if name in ("stage", "partial") and count.isascii() and count.isdigit():
-        return Stage(stage=int(count)) if name == "stage" else Partial(stages=max(1, int(count)))
-    if name in ("stage", "partial"):
+    least = {"stage": 0, "partial": 1}
+    if name in least and count.isascii() and count.isdigit() and int(count) >= least[name]:
+        return Stage(stage=int(count)) if name == "stage" else Partial(stages=int(count))
+    if name in least:
         raise SpecError(f"the plan {text!r} lacks a number of stages", f"{name}:1, {name}:2, …")
     raise SpecError(f"there is no plan {text!r}", nearest(name, NAMES))
 
 
 def network_of(plan: Plan | None, network: Network) -> Network:
     """The network that a plan trains: all of it, or its first stages."""
-    return (
-        Cut(network=network, stage=plan.stage) if isinstance(plan, Stage) and not isinstance(network, Cut) else network
-    )
+    if not isinstance(plan, Stage):
+        return network
+    return Cut(network=network.network if isinstance(network, Cut) else network, stage=plan.stage)

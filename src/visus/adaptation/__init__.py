@@ -1,8 +1,8 @@
 """From one task to another: what of a trained network is kept, what learns anew, and when."""
 
-from visus.transfer.frozen import features_of, split
-from visus.transfer.learning import groups, set_epoch
-from visus.transfer.plans import Full, Linear, Partial, Plan, Scratch, Stage, network_of, parse_plan
+from visus.adaptation.frozen import features_of, split
+from visus.adaptation.learning import groups, set_epoch
+from visus.adaptation.plans import Full, Linear, Partial, Plan, Scratch, Stage, network_of, parse_plan
 
 __all__ = [
     "Full",

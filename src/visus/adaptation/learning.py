@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from visus.adaptation.plans import Full, Partial, Plan
 from visus.errors import SpecError
 from visus.nn import Classifier
 from visus.training import Group
-from visus.transfer.plans import Full, Partial, Plan
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
