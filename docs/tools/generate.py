@@ -21,6 +21,7 @@ from visus.spec import tree
 
 sys.path.insert(0, str(Path(__file__).parent))
 import network_pages
+from certificates import certificates
 from figures import figures
 from page_text import md, put, rows
 
@@ -88,6 +89,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": command_line,
     "layouts.inc": layouts,
     "figures.inc": figures,
+    "certificates.md": certificates,
 }
 
 
