@@ -16,9 +16,9 @@ def certificates() -> str:
         "# Certificates\n",
         "Written from `docs/certificates` when this page was built; there each file has every layer. `visus weights "
         "certify` made them: the library's network and ours get the same weights, which a formula gives, and the same "
-        "inputs. A layer's figure is the greatest difference of up to 4,096 values of its output, relative to the greatest "
-        "of theirs; that of the scores is over all of them. Both compute in float32.\n",
-        "How real photographs come out isn't said here: that depends on published weights, which aren't part of Visus.\n",
+        "inputs. A layer's figure is the greatest difference of up to 4,096 values of its output, relative to the "
+        "greatest of theirs; that of the scores is over all of them. Both compute in float32.\n",
+        "How photographs come out isn't said here: that depends on published weights, which don't come with Visus.\n",
     ]
     for library in sorted({each.library for each in found}):
         rows = [each for each in found if each.library == library]

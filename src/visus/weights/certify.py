@@ -154,10 +154,14 @@ def page(certificate: Certificate) -> str:
     )
 
 
-def _activated(model: nn.Module, norm: str) -> str:
-    """The activation after a normalisation of ours, where there is one."""
-    after = f"{norm.removesuffix('norm')}act"
-    return after if after in dict(model.named_modules()) else norm
+def _activated(model: nn.Module, path: str) -> str:
+    """The activation after a layer of ours: of its unit or gate, or the next layer of a head; else the layer itself."""
+    parent, _, name = path.rpartition(".")
+    known = dict(model.named_modules())
+    after = {"conv": "act", "norm": "act", "squeeze": "act", "excite": "scale"}.get(name, "")
+    if name.isdigit():
+        after = str(int(name) + 1)
+    return f"{parent}.{after}" if f"{parent}.{after}" in known else path
 
 
 def _outputs(model: nn.Module, names: list[str], x: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:

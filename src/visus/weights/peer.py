@@ -163,7 +163,10 @@ def _keras(request: dict[str, Any]) -> dict[str, Array]:
             layer.call = keep(layer.name, layer.call)
     x = request_input(request).transpose(0, 2, 3, 1)
     found["logits"] = keras.ops.convert_to_numpy(model(x, training=False))
-    return {**found, "facts": _facts(shapes, "keras", "torch")}
+    # layers with an activation inside: what comes out of them is activated
+    inside = {layer.name: getattr(getattr(layer, "activation", None), "__name__", "linear") for layer in model.layers}
+    fused = [name for name in request["layers"] if inside.get(name, "linear") != "linear"]
+    return {**found, "facts": _facts(shapes, "keras", "torch", fused=fused)}
 
 
 def request_input(request: dict[str, Any]) -> Array:
