@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from visus.models import list_models
+from visus.run.pretrained import create_model
 
 ENGLISH = re.compile(r"Traceback|  File ")
 
@@ -335,3 +337,98 @@ def test_the_listings_do_not_wait_for_torch(tmp_path: Path) -> None:
         )
         done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == 0, (words, done.stderr)
+
+
+# Weights from elsewhere, without a network connection.
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "no_proxy": "",
+    "https_proxy": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}
+
+
+@pytest.fixture(scope="module")
+def weights(place: Path) -> Path:
+    """A resnet8 on grey images, as a file and as a run."""
+    torch.manual_seed(0)
+    torch.save(create_model("resnet8", classes=10, channels=1).state_dict(), place / "resnet8.pt")
+    visus(
+        "train", "photos", "--model", "resnet8", "--weights", "resnet8.pt", "--epochs", 1, "--device", "cpu",
+        "--run", "runs/resnet8", cwd=place,
+    )  # fmt: skip
+    return place
+
+
+def test_transfer_shows_what_it_gains(weights: Path) -> None:
+    done = visus(
+        "transfer", "photos", "--model", "resnet8", "--weights", "resnet8.pt", "--set", "budget.epochs=1", "--device",
+        "cpu", "--out", "carried", cwd=weights,
+    )  # fmt: skip
+    assert re.search(r"^plan: \S+, since 210 training images are few, and the set is ", done.stdout, re.M)
+    assert "summary: carried" in done.stdout
+    assert (weights / "carried" / "curves.png").is_file()
+    assert "| scratch | accuracy (test) |" in (weights / "carried" / "transfer.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--weights", "resnet8.pt", "--plan", "linaer"], "did you mean linear"),
+        (["--weights", "resnet8.pt", "--plan", "partial:9"], "the network has 4 stages"),
+        (["--weights", "nowhere.pt", "--plan", "linear"], "there is no such file"),
+        (["--weights", "imagenet", "--plan", "linear"], "no ImageNet weights are known for resnet8"),
+    ],
+)
+def test_transfer_says_what_is_wrong(weights: Path, words: list[str], says: str) -> None:
+    done = visus("transfer", "photos", "--model", "resnet8", *words, "--out", "wrong", cwd=weights, status=2)
+    assert says in done.stderr
+    assert not (weights / "wrong").exists()
+
+
+def test_features_to_a_file_and_a_map(weights: Path) -> None:
+    words = ("features", "photos", "--model", "runs/resnet8", "--device", "cpu")
+    done = visus(*words, "--out", "f.csv", "--map", "map.png", "--method", "pca", cwd=weights)
+    assert "f.csv: 300 samples, 64 features each" in done.stdout
+    assert len((weights / "f.csv").read_text(encoding="utf-8").splitlines()) == 301
+    with Image.open(weights / "map.png") as picture:
+        assert picture.width > 300
+    lines = visus(*words, "--out", "f.npz", "--map", "map.png", "--json", cwd=weights).stdout.splitlines()
+    assert {"event": "features", "file": "f.npz", "samples": 300, "features": 64} in map(json.loads, lines)
+    assert "are written as" in visus(*words, "--out", "f.xlsx", cwd=weights, status=2).stderr
+
+
+def test_weights_are_listed_and_not_fetched(weights: Path, tmp_path: Path) -> None:
+    rows = [
+        json.loads(line) for line in visus("weights", "list", "resnet50", "--json", cwd=weights).stdout.splitlines()
+    ]
+    assert rows[0]["weights"] == "torchvision:resnet50.v2"
+    assert "torchvision:resnet50.v1" in visus("weights", "list", "resnet50", cwd=weights).stdout
+    assert "no weights are known" in visus("weights", "list", "resnet8", cwd=weights, status=2).stderr
+    done = visus(
+        "weights", "fetch", "torchvision:resnet18.v1", cwd=weights, status=2, VISUS_CACHE=str(tmp_path), **OFFLINE
+    )
+    assert "could not be fetched" in done.stderr
+    assert str(tmp_path) in done.stderr  # the place for it
+
+
+def test_a_file_of_weights_is_looked_into(weights: Path) -> None:
+    facts = json.loads(visus("weights", "check", "resnet8.pt", "--json", cwd=weights).stdout.splitlines()[0])
+    state = torch.load(weights / "resnet8.pt", weights_only=True)
+    assert facts["tensors"] == len(state)
+    assert facts["numbers"] == sum(tensor.numel() for tensor in state.values())
+    assert facts["fits"] == []
+
+
+def test_predict_with_a_network_and_its_weights(weights: Path) -> None:
+    image = next((weights / "photos" / "class 1").iterdir())
+    named = visus("predict", "--model", "resnet8", "--weights", "runs/resnet8", image, "--json", cwd=weights).stdout
+    assert json.loads(named) == json.loads(visus("predict", "runs/resnet8", image, "--json", cwd=weights).stdout)
+    for words, says in (
+        (("--model", "resnet8", "--weights", "resnet8.pt", image), "doesn't say how the network is fed"),
+        (("--model", "resnet20", "--weights", "runs/resnet8", image), "is of resnet8"),
+        (("runs/resnet8", "--weights", "resnet8.pt", image), "a run has its own"),
+        (("runs/resnet8",), "nothing to look at is named"),
+    ):
+        assert says in visus("predict", *words, cwd=weights, status=2).stderr

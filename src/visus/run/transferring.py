@@ -176,7 +176,8 @@ def nearest_mean(values: np.ndarray, labels: np.ndarray) -> float:
     n = counts[own]
     row = np.arange(len(x))
     # without the sample its class's mean is (n·mean − x)/(n − 1): the difference grows by n/(n − 1)
-    distance[row, own] *= np.square(np.where(n > 1, n / np.maximum(n - 1, 1), np.inf))
+    distance[row, own] *= np.square(n / np.maximum(n - 1, 1))
+    distance[row[n == 1], own[n == 1]] = np.inf  # nothing is left of its class
     return float((distance.argmin(1) == own).mean())
 
 

@@ -156,3 +156,7 @@ def load_optimizer_state(
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, each in optimizer.state.items():
+        for name, value in each.items():  # lying in memory as the parameter does: other kernels round otherwise
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                each[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

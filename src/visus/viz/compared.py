@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from visus.viz import style
 
@@ -14,7 +14,7 @@ from visus.viz import style
 def compared_curves(
     histories: Mapping[str, Sequence[Mapping[str, float]]], metric: str, title: str, note: str = ""
 ) -> Figure:
-    """One metric of several runs on validation data, against the epoch and against the seconds.
+    """One metric of several runs on validation data, the higher the better, against the epoch and the seconds.
 
     histories: name of the run → a row an epoch, with "epoch", "seconds" and "val/<metric>".
     """
@@ -22,6 +22,7 @@ def compared_curves(
     left, right = drawn.subplots(1, 2, sharey=True)
     share = all(0 <= value <= 1 for rows in histories.values() for value in _column(rows, metric))
     style.panel(left, title, "epoch", note=note)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     style.panel(right, "", "seconds of training, log scale")
     for axes, name in ((left, "epoch"), (right, "seconds")):
         for place, (run, rows) in enumerate(histories.items()):

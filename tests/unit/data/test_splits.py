@@ -131,3 +131,19 @@ def test_a_seed_of_the_data_holds_over_that_of_the_recipe():
         return list(divide(dataset(train=samples(100)), data, seed).splits["val"].rows)
 
     assert rows(Data(seed=4), 0) == rows(Data(seed=4), 1) == rows(Data(), 4) != rows(Data(), 1)
+
+
+def test_the_validation_split_may_be_the_final_one():
+    """Some published sets call their held-out samples val: results are on those, and some of train choose the model."""
+    final = samples(10, start=500)
+    divided = divide(dataset(train=samples(50), val=final), Data(final="val", val=0.2), 0)
+    assert counts(divided) == {"train": 40, "val": 10, "test": 10}
+    assert divided.splits["test"] is final
+    assert divided.notes == ()
+
+
+@pytest.mark.parametrize("given", [("train",), ("train", "test"), ("train", "val", "test")])
+def test_a_final_validation_split_that_is_not_there(given):
+    splits = {name: samples(20, start=100 * place) for place, name in enumerate(given)}
+    with pytest.raises(SpecError, match=r"data\.final = val, and toy has "):
+        divide(dataset(**splits), Data(final="val"), 0)

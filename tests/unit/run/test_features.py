@@ -64,7 +64,7 @@ def test_a_stage_that_is_not_there(run, stage):
 
 
 def test_one_split_alone(run):
-    found = visus.features("digits", run, split="all", device="cpu")
+    found = visus.features("digits", run, split="train", device="cpu")
     assert len(found.values) == 1797  # scikit-learn's
     with pytest.raises(DataError, match="has no split named 'tset'"):
         visus.features("digits", run, split="tset", device="cpu")
@@ -112,7 +112,7 @@ def test_parquet(tmp_path):
 
 
 def test_another_ending(tmp_path):
-    with pytest.raises(NotFound, match=r"are written as .npz, .csv, .parquet"):
+    with pytest.raises(NotFound, match=r"are written as \.npz, \.csv, \.parquet"):
         some().save(tmp_path / "f.xlsx")
     assert not list(tmp_path.iterdir())
 
