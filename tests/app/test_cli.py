@@ -428,7 +428,7 @@ def test_predict_with_a_network_and_its_weights(weights: Path) -> None:
     for words, says in (
         (("--model", "resnet8", "--weights", "resnet8.pt", image), "doesn't say how the network is fed"),
         (("--model", "resnet20", "--weights", "runs/resnet8", image), "is of resnet8"),
-        (("runs/resnet8", "--weights", "resnet8.pt", image), "a run has its own"),
+        (("runs/resnet8", image, "--weights", "resnet8.pt"), "a run has its own"),
         (("runs/resnet8",), "nothing to look at is named"),
     ):
         assert says in visus("predict", *words, cwd=weights, status=2).stderr
