@@ -18,7 +18,7 @@ from visus.data.splits import divide
 from visus.data.types import Schema
 from visus.errors import DataError, RunError
 from visus.files import write_atomic
-from visus.models import Cut, build_classifier, find
+from visus.models import Cut, build_classifier, find, stage_shapes
 from visus.nn import WithoutRandomStart
 from visus.run.device import device_of
 from visus.run.features import pooled_features, values_of
@@ -41,12 +41,14 @@ SCRATCH: dict[str, Any] = {"optim": {"kind": "adamw", "lr": 1e-3}, "budget": {"e
 
 @dataclass(frozen=True)
 class Case:
-    """Which of the four cases a target set is. images: for training. top, early: how well the features of the last and
-    of an early stage tell its classes apart, the share that is nearest to its own class's mean (leave-one-out)."""
+    """Which of the four cases a target set is. images: for training. stage: an earlier one, the middle of the
+    network's. top, early: how well the features of the last and of that stage tell the classes apart: the share that is
+    nearest to its own class's mean (leave-one-out)."""
 
     images: int
     large: bool
     similar: bool
+    stage: int
     top: float | None = None
     early: float | None = None
 
@@ -56,10 +58,12 @@ class Case:
         size = f"{self.images:,} training images are {'many' if self.large else 'few'}"
         near = f"the set is {'like' if self.similar else 'unlike'} the one that the weights know"
         if self.top is not None and self.early is not None:
-            near += f" (nearest class mean: {self.top:.0%} by the last features, {self.early:.0%} by early ones)"
+            near += (
+                f" (nearest class mean: {self.top:.0%} by the last features, {self.early:.0%} by stage {self.stage}'s)"
+            )
         plans: dict[tuple[bool, bool], Plan] = {
             (False, True): Linear(),
-            (False, False): Stage(stage=0),
+            (False, False): Stage(stage=self.stage),
             (True, True): Full(decay=0.8),
             (True, False): Full(),
         }
@@ -139,13 +143,15 @@ def which_case(
     """Few or many images, like or unlike those that the weights know: given, or found from the training split.
 
     A set is like theirs where the features before their last layer tell its classes apart at least as well as those of
-    an early stage do.
+    the stage in the middle do.
     """
     watch = watch or Terminal()
     train = dataset.splits["train"]
     large = len(train) >= LARGE if large is None else large
+    card = find(model)
+    middle = len(stage_shapes(card.spec, card.input)) // 2
     if similar is not None:
-        return Case(len(train), large, similar)
+        return Case(len(train), large, similar, middle)
     if "label" not in dataset.schema.targets:
         raise DataError(
             "whether a set is like the weights' own is found from labels, and it has none",
@@ -160,9 +166,8 @@ def which_case(
     preprocess = preprocess_of(Preprocessing(), schema, find(model), train, found)
     with watch.work("looking whether the set is like the weights' own") as bar:
         loader = Loader(prepare(train, schema, preprocess, progress=bar), preprocess, 64, device_of(device))
-        early = len(network.backbone.stages) // 3
-        top, low = (nearest_mean(*values_of(pooled_features(network, stage), loader)) for stage in (None, early))
-    return Case(len(train), large, top >= low, top, low)
+        top, low = (nearest_mean(*values_of(pooled_features(network, stage), loader)) for stage in (None, middle))
+    return Case(len(train), large, top >= low, middle, top, low)
 
 
 def nearest_mean(values: np.ndarray, labels: np.ndarray) -> float:

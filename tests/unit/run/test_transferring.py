@@ -219,10 +219,10 @@ def test_a_feature_that_is_constant_says_nothing():
 
 @pytest.mark.parametrize(
     ("large", "similar", "plan"),
-    [(False, True, Linear()), (False, False, Stage(stage=0)), (True, True, Full(decay=0.8)), (True, False, Full())],
+    [(False, True, Linear()), (False, False, Stage(stage=3)), (True, True, Full(decay=0.8)), (True, False, Full())],
 )
 def test_the_four_cases(large, similar, plan):
-    found, why = Case(images=1234, large=large, similar=similar).plan
+    found, why = Case(images=1234, large=large, similar=similar, stage=3).plan
     assert found == plan
     assert "1,234 training images are " + ("many" if large else "few") in why
     assert ("unlike" in why) != similar
@@ -235,6 +235,7 @@ def digits() -> Any:
 def test_a_case_that_is_given_is_taken():
     case = which_case(digits(), "resnet8", "nowhere.pt", similar=False, large=True, watch=Silent())
     assert (case.large, case.similar, case.top) == (True, False, None)
+    assert case.stage == 2  # of four
 
 
 def test_a_case_is_found_from_the_features(file):
