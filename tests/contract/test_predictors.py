@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.helpers import encoded, pixels
 from tests.predictors import LABELS, each_kind
-from visus.data.loader import InMemory, Streamed, prepare
+from visus.data.loader import Streamed, prepare, read_all
 from visus.data.samples import ArraySamples, FileSamples, OnDisk
 from visus.data.types import Target, Targets
 from visus.errors import BundleError, DataError, UnreadableImage
@@ -123,7 +123,7 @@ def test_it_is_measured_as_it_answers(predictor, tmp_path):
     predictor.task.measure(meter, predictor.outputs(placed), truth)
     wanted = meter.scores()
     for kind in (
-        InMemory(samples, predictor.schema, predictor, 0.0, None),
+        read_all(samples, predictor.schema, predictor, 0.0),
         Streamed(samples, predictor.schema, predictor, 0.0),
     ):
         found = evaluate_predictor(predictor, kind, batch=2, cases=True)
