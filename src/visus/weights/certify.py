@@ -23,6 +23,7 @@ from visus.weights.peers import Peer
 from visus.weights.translate import layer_names
 
 QUESTIONS = 4
+LARGE = 300_000  # pixels: of inputs from that size on one question is asked, since libraries keep every map of it
 TOLERANCE = 1e-4  # of the greatest score: what two orders of float32 sums may differ by in a deep network
 
 
@@ -82,7 +83,8 @@ def certify(
     Raises WeightsError where the library can't be asked, or the file isn't of that network.
     """
     names = list(layer_names(peer))
-    count = QUESTIONS if images is None else len(images)
+    count = QUESTIONS if peer.input[1] * peer.input[2] < LARGE else 1
+    count = count if images is None else len(images)
     answer = ask(peer, [theirs for _, theirs in names], file=file, python=python, images=images, count=count)
     facts = json.loads(answer["facts"].tobytes())
     if golden is not None and file is None and images is None:
