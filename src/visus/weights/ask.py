@@ -43,7 +43,7 @@ def ask(
         request = {
             "library": peer.library, "call": peer.call, "arguments": dict(peer.arguments), "input": peer.input,
             "file": None if file is None else str(file.resolve()), "layers": list(layers), "out": str(out),
-            "images": None if images is None else str(given), "count": count,
+            "images": None if images is None else str(given), "count": count, "damping": peer.damping,
         }  # fmt: skip
         try:
             done = subprocess.run(

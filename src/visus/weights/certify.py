@@ -91,7 +91,7 @@ def certify(
         write_golden(golden, peer, answer)
     if file is None:
         keras = peer.library == "keras"
-        stored = {n: torch.from_numpy(filled(n, tuple(s), keras)) for n, s in facts["tensors"].items()}
+        stored = {n: torch.from_numpy(filled(n, tuple(s), keras, peer.damping)) for n, s in facts["tensors"].items()}
         weights = "formula"
     else:
         stored = read_weights(file).tensors

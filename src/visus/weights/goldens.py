@@ -51,11 +51,11 @@ def write_golden(path: Path, peer: Peer, answer: dict[str, np.ndarray]) -> None:
     write_atomic(path, text.encode())
 
 
-def fill(golden: GoldenWeights) -> dict[str, Tensor]:
+def fill(golden: GoldenWeights, damping: float = 1.0) -> dict[str, Tensor]:
     """The tensors that the formula gives, by the library's names."""
     shapes = {name: tuple(map(int, text.split("x"))) if text else () for name, text in golden.tensors.items()}
     keras = golden.library == "keras"
-    return {name: torch.from_numpy(filled(name, shape, keras)) for name, shape in shapes.items()}
+    return {name: torch.from_numpy(filled(name, shape, keras, damping)) for name, shape in shapes.items()}
 
 
 def network(peer: Peer, stored: dict[str, Tensor], source: str) -> Classifier:
@@ -68,7 +68,7 @@ def network(peer: Peer, stored: dict[str, Tensor], source: str) -> Classifier:
 
 def replay(peer: Peer, golden: GoldenWeights) -> float:
     """The greatest difference of our scores from the library's, over the greatest of its scores."""
-    model = network(peer, fill(golden), f"the golden file of {peer.key}")
+    model = network(peer, fill(golden, peer.damping), f"the golden file of {peer.key}")
     with torch.inference_mode():
         found = model(torch.from_numpy(question(golden.input))).reshape(-1)
     wanted = torch.tensor(golden.scores)

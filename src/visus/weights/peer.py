@@ -4,7 +4,7 @@ Run as a program it reads a request from its standard input and writes the answe
 be run by the Python of another environment:
 
     {"library": "torchvision", "call": "resnet50", "arguments": {}, "input": [3, 224, 224], "file": null,
-     "layers": ["conv1", …], "images": null, "count": 1, "out": "answer.npz"}
+     "layers": ["conv1", …], "images": null, "count": 1, "damping": 1.0, "out": "answer.npz"}
 
 Only NumPy is imported at the top; `visus.weights` uses the formulas from here.
 """
@@ -43,11 +43,13 @@ def uniform(name: str, count: int) -> Array:
     return x / 2.0**32
 
 
-def filled(name: str, shape: tuple[int, ...], channels_last: bool = False) -> Array:
+def filled(name: str, shape: tuple[int, ...], channels_last: bool = False, damping: float = 1.0) -> Array:
     """The values that a formula gives to a stored tensor of a name and shape: float32.
 
     Scales are such that values neither die out nor grow through a network: kernels by their fan-in, factors near 1,
     offsets near 0, variances in 0.5…1.5. channels_last: kernels are stored as Keras does, inputs before outputs.
+    damping: a factor on the factors, below 1 where a deep network with gates would else be so steep that no two
+    computers agree.
     """
     last = name.replace("/", ".").rpartition(".")[2]
     u = uniform(name, math.prod(shape)).astype(np.float32).reshape(shape)
@@ -64,7 +66,7 @@ def filled(name: str, shape: tuple[int, ...], channels_last: bool = False) -> Ar
         fan_in = math.prod(shape[:2] if depthwise else shape[:-1] if channels_last else shape[1:])
         value = (2 * u - 1) * np.float32(math.sqrt(5 / fan_in))
     elif last in ("weight", "gamma"):
-        value = 0.6 + 0.6 * u
+        value = (0.6 + 0.6 * u) * np.float32(damping)
     else:
         value = 0.2 * u - 0.1
     return np.asarray(value, np.float32)
@@ -107,7 +109,7 @@ def _torch(request: dict[str, Any]) -> dict[str, Array]:
     else:
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
-                tensor.copy_(torch.from_numpy(filled(name, tuple(tensor.shape))))
+                tensor.copy_(torch.from_numpy(filled(name, tuple(tensor.shape), damping=request["damping"])))
     model.eval()
     found: dict[str, Array] = {}
 

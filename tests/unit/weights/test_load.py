@@ -31,7 +31,7 @@ class Kept:
     """What `read_weights` gives, as far as these functions look at it: names and tensors."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors = tensors
+        self.tensors, self.format = tensors, "torch-zip"
 
 
 def weights(classes: int = 5, labels: tuple[str, ...] = ()) -> Weights:

@@ -40,7 +40,7 @@ class Peer:
     name: lower case, unique in the library, as users write it. call: the library's own name for the function that
     builds it, with `arguments`. network: ours in the catalog, read as `spec` says (padding, eps, biases).
     pairs: of layers. input: C×H×W at which the two are compared. ignored: endings of names of the other's tensors that
-    have no counterpart and no effect.
+    have no counterpart and no effect. damping: see `filled`.
     """
 
     library: Library
@@ -53,6 +53,7 @@ class Peer:
     arguments: Mapping[str, object] = field(default_factory=lambda: NO_ARGUMENTS)
     classes: int = 1000
     ignored: tuple[str, ...] = ()
+    damping: float = 1.0
 
     @property
     def key(self) -> str:

@@ -160,7 +160,9 @@ def _preactivated(stage: int, unit: int) -> tuple[list[str], list[str], str]:
 
 
 def _peer(library: Library, name: str, network: str, pairs: Pairs, call: str = "", **reading: Any) -> Peer:
-    return Peer(library, name, call or name, network, replace(CATALOG[network].spec, **reading), pairs)
+    spec = replace(CATALOG[network].spec, **reading)
+    damping = 0.5 if isinstance(spec, ResNet) and spec.gate is not None and sum(spec.depths) > 30 else 1.0
+    return Peer(library, name, call or name, network, spec, pairs, damping=damping)
 
 
 _BOTH = (
