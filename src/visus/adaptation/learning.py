@@ -9,8 +9,6 @@ from visus.errors import SpecError
 from visus.nn import Classifier
 from visus.training import Group
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-
 
 def groups(model: Classifier, plan: Plan) -> tuple[Group, ...]:
     """The parameters that ever learn, by stage: the heads at the full rate, each stage below at `decay` of the next."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
+from visus.models.layers import ResponseNorm
 from visus.models.parts import BatchNorm
 
 if TYPE_CHECKING:
@@ -105,9 +106,7 @@ class LocalResponse:
 
     def build(self, kit: Kit, c_in: int) -> tuple[nn.Module, int]:
         """The layer, and the channels that it gives."""
-        from torch import nn
-
-        return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0), c_in
+        return ResponseNorm(k=1.0, alpha=2e-5).build(c_in), c_in
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,18 +42,28 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
     problems = [f"{name}: not in {source}" for name in wanted if name not in tensors]
     problems += [f"{name}: not in the network" for name in tensors if name not in wanted]
     problems += [
-        f"{name}: {_shape(tensor)} in {source}, {_shape(wanted[name])} in the network"
+        f"{name}: {sides(tensor.shape)} in {source}, {sides(wanted[name].shape)} in the network"
         for name, tensor in tensors.items()
         if name in wanted and tensor.shape != wanted[name].shape
     ]
     if problems:
-        shown = problems[:SHOWN] + ([f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
         raise WeightsError(
-            f"{source} doesn't fit the network:\n    " + "\n    ".join(shown),
+            f"{source} doesn't fit the network:{listed(problems)}",
             "build the network that these weights are of: the same model, classes, channels and size",
         )
     model.load_state_dict(dict(tensors))
 
 
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
+def listed(problems: Sequence[str]) -> str:
+    """The first of them, a line each."""
+    more = [f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return "".join(f"\n    {problem}" for problem in [*problems[:SHOWN], *more])
+
+
+def sides(shape: Sequence[int]) -> str:
+    """A shape as text.
+
+    >>> sides((64, 3, 7, 7)), sides(())
+    ('64×3×7×7', 'scalar')
+    """
+    return "×".join(map(str, shape)) or "scalar"

@@ -8,9 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from visus.data.image import decode, read_bytes
 from visus.errors import NotFound, nearest
 from visus.run.api import image_files
 from visus.run.watch import Silent, Watch
@@ -53,7 +51,4 @@ def _photographs(peer: Peer, folder: Path) -> np.ndarray:
     """N×C×H×W float32, as the makers of the weights prepare them."""
     if peer.key not in RELEASES:
         raise NotFound(f"nothing is known of how {peer.key} is fed", "leave --images out")
-    preprocess = RELEASES[peer.key][0].preprocess
-    placed = [preprocess.place(decode(read_bytes(path), str(path)).pixels) for path in image_files(folder)]
-    found: np.ndarray = preprocess.normalize(torch.stack(placed)).numpy()
-    return found
+    return RELEASES[peer.key][0].preprocess(list(image_files(folder))).numpy()

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from visus.errors import WeightsError
-from visus.models import build_classifier
+from visus.models import Network, build_classifier
 from visus.models.vit import ViT
-from visus.nn.state import SHOWN
+from visus.nn.state import listed, sides
 from visus.ops.positions import resize_positions
-from visus.weights.peers.base import Pair, Peer
+from visus.weights.peers.base import Library, Pair, Pairs, Peer
 
 COUNTER = "num_batches_tracked"  # of batches that a normalisation has seen: libraries store it or don't
 NUMBERED = ("conv2d", "batch_normalization")
@@ -34,21 +35,26 @@ class Entry:
 
 def entries(peer: Peer, classes: int, shape: tuple[int, ...] | None = None) -> list[Entry]:
     """All tensors of our network with their counterparts, in order. shape: of the input; the peer's by default."""
+    return list(_entries(peer.library, peer.pairs, peer.spec, classes, shape or peer.input))
+
+
+@lru_cache(maxsize=32)  # a file is held against the same few networks several times, and building one takes a second
+def _entries(library: Library, pairs: Pairs, spec: Network, classes: int, shape: tuple[int, ...]) -> tuple[Entry, ...]:
     with torch.device("meta"):
-        model = build_classifier(peer.spec, shape or peer.input, classes)
+        model = build_classifier(spec, shape, classes)
     state, modules = model.state_dict(), dict(model.named_modules())
     found: list[Entry] = []
-    for pair in peer.pairs(peer.spec):
+    for pair in pairs(spec):
         if pair.ours in state:
             found.append(Entry(pair.ours, tuple(state[pair.ours].shape), pair.theirs, pair, None))
             continue
         module = modules[pair.ours]
         for name in (name for name in module.state_dict() if "." not in name and name != COUNTER):
             ours = f"{pair.ours}.{name}"
-            found.append(Entry(ours, tuple(state[ours].shape), _their_name(peer, pair, module, name), pair, module))
+            found.append(Entry(ours, tuple(state[ours].shape), _their_name(library, pair, module, name), pair, module))
     missing = {name for name in state if not name.endswith(COUNTER)} - {entry.ours for entry in found}
-    assert not missing, f"{peer.key}: no pair for {sorted(missing)[:SHOWN]}"
-    return found
+    assert not missing, f"{library}: no pair for {sorted(missing)}"
+    return tuple(found)
 
 
 def translate(
@@ -69,12 +75,12 @@ def translate(
         if isinstance(peer.spec, ViT) and value.ndim == 3 and entry.ours.endswith(".table"):
             value = _positions(peer.spec, value, peer.input, shape or peer.input)
         if tuple(value.shape) != entry.shape:
-            problems.append(f"{entry.theirs}: {_x(stored[entry.theirs].shape)} in {source}, {_x(entry.shape)} wanted")
+            there = sides(stored[entry.theirs].shape)
+            problems.append(f"{entry.theirs}: {there} in {source}, {sides(entry.shape)} wanted")
         found[entry.ours] = value
     if problems:
-        shown = problems[:SHOWN] + ([f"… and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
         raise WeightsError(
-            f"{source} isn't {peer.library}'s {peer.call}:\n    " + "\n    ".join(shown),
+            f"{source} isn't {peer.library}'s {peer.call}:{listed(problems)}",
             "give the weights of the network that was asked for",
         )
     norms = {entry.ours.rpartition(".")[0] for entry in wanted if entry.ours.endswith(".running_mean")}
@@ -119,8 +125,8 @@ def _positions(spec: ViT, table_1TD: Tensor, old: tuple[int, ...], new: tuple[in
     return table_1TD if was == wanted else resize_positions(table_1TD, was, wanted)
 
 
-def _their_name(peer: Peer, pair: Pair, module: nn.Module, name: str) -> str:
-    if peer.library != "keras":
+def _their_name(library: Library, pair: Pair, module: nn.Module, name: str) -> str:
+    if library != "keras":
         return f"{pair.theirs}.{name}"
     layer, _, half = pair.theirs.partition("@")
     if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
@@ -141,10 +147,6 @@ def _from_keras(module: nn.Module, value: Tensor) -> Tensor:
 
 def _ignored(name: str, peer: Peer) -> bool:
     return name.endswith((COUNTER, *peer.ignored))
-
-
-def _x(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "scalar"
 
 
 def layer_names(peer: Peer) -> Iterator[tuple[str, str]]:
