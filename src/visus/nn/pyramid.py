@@ -40,7 +40,7 @@ class Pyramid(nn.Module):
         if self.grid is None:
             return found
         patches = self.grid[0] * self.grid[1]
-        return [x_NTD[:, -patches:].mT.reshape(len(x_NTD), -1, *self.grid) for x_NTD in found]
+        return [x_NTD[:, -patches:].transpose(1, 2).reshape(len(x_NTD), -1, *self.grid) for x_NTD in found]
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """The last stage's output: its map, or its tokens."""

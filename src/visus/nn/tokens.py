@@ -19,7 +19,7 @@ class Pixels(nn.Module):
     """The pixels of a map as a sequence, row by row: N×C×H×W → N×H·W×C."""
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return x_NCHW.flatten(2).mT
+        return x_NCHW.flatten(2).transpose(1, 2)
 
 
 class ClassToken(nn.Module):

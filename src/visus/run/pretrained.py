@@ -85,7 +85,7 @@ def pretrained(
     if preprocess is None:
         raise WeightsError(
             f"{found.source}: the file doesn't say how the network is fed",
-            "name a run, or pretrained(…, preprocess=…) in Python",
+            "say whose weights they are, LIBRARY:NAME=FILE, name a run, or pretrained(…, preprocess=…) in Python",
         )
     with WithoutRandomStart():
         model = build_classifier(found.network, found.input, found.classes)

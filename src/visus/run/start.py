@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from visus.adaptation import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
+from visus.adaptation import Plan as Adaptation
 from visus.data.loader import Loader, prepare
 from visus.data.types import Skipped
 from visus.errors import SpecError
@@ -49,6 +50,11 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
     if weights is not None:
         if isinstance(plan.network, Cut) and weights.network != plan.network:
             weights = cut_down(weights, plan.network)
+        if weights.folded and not _keeps_norms(transfer):
+            raise SpecError(
+                f"{weights.source}: they predict as they should, and lose what they know when normalisations learn",
+                "--plan linear, or --set transfer.kind=full --set transfer.norm=frozen",
+            )
         same = bool(weights.labels) and weights.labels == plan.schema.labels
         left = put(whole, weights, new_head=not same)
         say(f"weights: {weights.source}" + (f"; random at first: {', '.join(left)}" if left else ""))
@@ -64,6 +70,11 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
         say(f"{count:,} parameters learn, on features that are computed once an image; nothing is augmented")
         return Start(whole, rest, fixed)
     return Start(whole, whole)
+
+
+def _keeps_norms(transfer: Adaptation | None) -> bool:
+    """Whether all normalisations stay as the weights have them."""
+    return isinstance(transfer, Linear | Stage) or (isinstance(transfer, Full) and transfer.norm == "frozen")
 
 
 def players(plan: Plan, model: nn.Module) -> tuple[Player, ...]:

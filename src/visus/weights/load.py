@@ -6,17 +6,20 @@ import re
 from dataclasses import dataclass, replace
 
 import torch
+from msgspec.structs import replace as replace_spec
 from torch import Tensor, nn
 
 from visus.data.imagenet import imagenet_labels
 from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
 from visus.models import Cut, Network, build_classifier, find
+from visus.models.cards import WithAuxiliary
 from visus.nn import WithoutRandomStart, load_state
 from visus.weights.formats import Stored, read_weights
+from visus.weights.graphs import Unlike, fit
 from visus.weights.peers import PEERS, Peer
 from visus.weights.releases import RELEASES
-from visus.weights.sources import Progress, locate
+from visus.weights.sources import Located, Progress, locate
 from visus.weights.translate import Entry, entries, laid_out, named, translate
 
 Shape = tuple[int, int, int]
@@ -38,6 +41,7 @@ class Weights:
     source: str
     preprocess: ImagePreprocess | None = None
     labels: tuple[str, ...] = ()
+    folded: bool = False
 
 
 def load_weights(
@@ -50,6 +54,9 @@ def load_weights(
     """
     located = locate(text, network, progress)
     stored = read_weights(located.file)
+    peers = [located.peer] if located.peer else [peer for peer in PEERS.values() if peer.network == network]
+    if stored.nodes and all(_missing(peer, stored) for peer in peers):  # it has names of its own
+        return _of_graph(stored, located, network, size, text)
     peer = located.peer or _recognized(stored, network, text)
     if peer is None:
         return _own(stored, network, size, text)
@@ -146,12 +153,6 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
     fits = [PEERS[key] for key, names in missing.items() if not names]
     if not fits:
         nearest = min(missing, key=lambda key: len(missing[key]), default=None)
-        if stored.format == "onnx":
-            raise WeightsError(
-                f"{text} lacks tensors that {network} has: an ONNX file keeps them and their names only where its "
-                "normalisations aren't folded into the convolutions",
-                "export it with torch.onnx.export(…, dynamo=True, optimize=False), or give the weights themselves",
-            )
         why = f"the nearest is {nearest}, of which it lacks {', '.join(missing[nearest][:4])}" if nearest else ""
         raise WeightsError(
             f"{text} has the names of no library's {network}" + (f"; {why}" if why else ""),
@@ -163,6 +164,31 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
             f"say which it is: --weights {fits[0].key}={text}",
         )
     return fits[0]
+
+
+def _of_graph(stored: Stored, located: Located, network: str, size: tuple[int, int] | None, text: str) -> Weights:
+    """The weights of an ONNX graph, by the places of its layers: read as the library that was named reads them, or as
+    any does."""
+    card, peer = find(network), located.peer
+    if peer is not None and peer.network != network:
+        raise WeightsError(
+            f"{text} is of {peer.network}, and the network is {network}", f"--model {peer.network}, or other weights"
+        )
+    known = [peer.spec] if peer else [card.spec, *(each.spec for each in PEERS.values() if each.network == network)]
+    plain = [replace_spec(spec, auxiliary=None) for spec in known if isinstance(spec, WithAuxiliary)]
+    readings = list(dict.fromkeys([*known, *plain]))
+    try:
+        found = fit(stored, readings, _resized(peer.input if peer else card.input, size))
+    except Unlike as why:
+        raise WeightsError(
+            f"{text} isn't the graph of {network}: {why}",
+            "name the network that it is of with --model, or give the weights that it was exported from",
+        ) from None
+    release = RELEASES.get(peer.key, (None,))[0] if peer else None
+    labels = imagenet_labels() if peer and found.classes == peer.classes else ()
+    said = f"{text}: an ONNX graph" + (", with its normalisations folded" if found.folded else "")
+    preprocess = release.preprocess if release and labels else None
+    return Weights(found.spec, found.input, found.classes, found.tensors, said, preprocess, labels, found.folded)
 
 
 def _own(stored: Stored, network: str, size: tuple[int, int] | None, text: str) -> Weights:

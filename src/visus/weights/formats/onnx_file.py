@@ -1,4 +1,4 @@
-"""ONNX: the initializers of a graph, and the values of its Constant nodes, in the file or in others beside it.
+"""ONNX: a graph's nodes, its initializers and the values of its Constant nodes, in the file or in others beside it.
 
 The numbers of fields and types are those of onnx.proto of the ONNX project.
 """
@@ -20,14 +20,13 @@ from torch import Tensor
 from visus.data.image import printable
 from visus.data.readers.arrays import times
 from visus.errors import WeightsError
+from visus.weights.formats.onnx_graph import Node, read_node
 from visus.weights.formats.source import Source, opened, overlap, product
 from visus.weights.formats.wire import Field, Walker
 
 MODEL = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 GRAPH = 7
 NODE, INITIALIZER, SPARSE = 1, 5, 15
-OUTPUT, OPERATOR, ATTRIBUTE = 2, 4, 5
-ATTRIBUTE_NAME, ATTRIBUTE_TENSOR = 1, 5
 DIMS, TYPE, SEGMENT, FLOATS, INTS, TEXTS, LONGS, NAME, RAW, DOUBLES, ULONGS, EXTERNAL, LOCATION = (
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14,
 )  # fmt: skip
@@ -37,6 +36,7 @@ DTYPES = {
     17: torch.float8_e4m3fn, 18: torch.float8_e4m3fnuz, 19: torch.float8_e5m2, 20: torch.float8_e5m2fnuz,
 }  # fmt: skip
 STRINGS = 8
+CONSTANTS = ("Constant", "ConstantOfShape")
 # where the values lie if not as raw bytes: the field, and the type of NumPy that its numbers are turned to
 PLACES = {
     **dict.fromkeys((torch.float32,), FLOATS), **dict.fromkeys((torch.float64,), DOUBLES),
@@ -62,8 +62,11 @@ class _Described:
     segmented: bool = False
 
 
-def read_onnx(source: Source, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a model's graph. path: of the file, beside which others may lie. Raises WeightsError."""
+def read_onnx(source: Source, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[Node, ...]]:
+    """The tensors of a model's graph, notes, and its nodes in order. path: of the file, beside which others may lie.
+
+    Raises WeightsError.
+    """
     walker = Walker(source)
     graphs = []
     for each in walker.message(0, source.size):
@@ -75,7 +78,8 @@ def read_onnx(source: Source, path: Path) -> tuple[dict[str, Tensor], dict[str, 
         raise source.refused("isn't an ONNX model: it needs one graph")
     found: dict[str, _Described] = {}
     left_out = []
-    for described in _described(walker, graphs[0]):
+    nodes: list[Node] = []
+    for described in _described(walker, graphs[0], nodes):
         name = described.name
         if described.type == STRINGS:
             left_out.append(name)
@@ -96,35 +100,26 @@ def read_onnx(source: Source, path: Path) -> tuple[dict[str, Tensor], dict[str, 
                 beside.add(described)
         beside.check()
         tensors = {name: _tensor(walker, described, beside) for name, described in found.items()}
-    return tensors, {"left_out": left_out[:SHOWN]} if left_out else {}
+    return tensors, {"left_out": left_out[:SHOWN]} if left_out else {}, tuple(nodes)
 
 
-def _described(walker: Walker, graph: Field) -> Iterator[_Described]:
+def _described(walker: Walker, graph: Field, nodes: list[Node]) -> Iterator[_Described]:
+    """Its tensors; the nodes are added to those given."""
     for each in walker.message(graph.offset, graph.size):
         if each.number == SPARSE:
             raise walker.source.refused("has sparse tensors, which aren't read", "save it with dense ones")
         if each.number == INITIALIZER:
             yield _message(walker, each)
         elif each.number == NODE:
-            yield from _constant(walker, each)
+            nodes.append(read_node(walker, each))
+            yield from _constant(walker, nodes[-1])
 
 
-def _constant(walker: Walker, node: Field) -> Iterator[_Described]:
-    """The value of a Constant node, by the name of its output."""
-    outputs, tensors, constant = [], [], False
-    for each in walker.message(node.offset, node.size):
-        if each.number == OUTPUT:
-            outputs.append(each)
-        elif each.number == OPERATOR:
-            constant = each.size == 8 and walker.text(each) == "Constant"
-        elif each.number == ATTRIBUTE:
-            tensors.append(each)
-    if not constant or len(outputs) != 1 or len(tensors) != 1:
-        return
-    parts = {each.number: each for each in walker.message(tensors[0].offset, tensors[0].size)}
-    if ATTRIBUTE_NAME in parts and ATTRIBUTE_TENSOR in parts and walker.text(parts[ATTRIBUTE_NAME]) == "value":
-        described = _message(walker, parts[ATTRIBUTE_TENSOR])
-        described.name = walker.text(outputs[0])
+def _constant(walker: Walker, node: Node) -> Iterator[_Described]:
+    """The value of a Constant node, or the one that a ConstantOfShape repeats, by the name of its output."""
+    if node.operator in CONSTANTS and len(node.outputs) == 1 and "value" in node.tensors:
+        described = _message(walker, node.tensors["value"])
+        described.name = node.outputs[0]
         yield described
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from visus.data.image import printable
 from visus.errors import WeightsError
@@ -22,8 +20,6 @@ BUNDLE = "model.safetensors"
 HEAD = 512
 KNOWN = "safetensors, PyTorch (.pth, .pt, .bin), Keras (.h5, .weights.h5, .keras) and ONNX are read"
 
-Found = tuple[str, tuple[dict[str, Tensor], dict[str, Any]]]
-
 
 def read_weights(path: str | Path) -> Stored:
     """The tensors of a file, or of the bundle in a folder or run.
@@ -36,13 +32,13 @@ def read_weights(path: str | Path) -> Stored:
         path = _bundle(path)
     source = opened(path)
     try:
-        form, (tensors, notes) = _read(source, path)
+        stored = _read(source, path)
     finally:
         source.file.close()
-    for name, tensor in tensors.items():
+    for name, tensor in stored.tensors.items():
         if tensor.dtype == torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
             raise source.refused(f"{printable(name)} has truth values that are neither true nor false")
-    return Stored(path, form, tensors, notes)
+    return stored
 
 
 def _bundle(folder: Path) -> Path:
@@ -54,25 +50,27 @@ def _bundle(folder: Path) -> Path:
     )
 
 
-def _read(source: Source, path: Path) -> Found:
+def _read(source: Source, path: Path) -> Stored:
     head = source.take(0, min(HEAD, source.size))
     if head.startswith(zips.MAGIC):
         archive = zips.open_zip(source)
-        return (
-            ("keras", read_keras_zip(archive)) if CONFIG in archive.entries else ("torch-zip", read_torch_zip(archive))
+        keras = CONFIG in archive.entries
+        return Stored(
+            path, *(("keras", *read_keras_zip(archive)) if keras else ("torch-zip", *read_torch_zip(archive)))
         )
     if _ends_as_zip(source):
         raise source.refused("is a zip archive as well, to programs that look at its end", "don't trust this file")
     if head.startswith(hdf5.MAGIC):
-        return read_keras_hdf5(source)
+        form, read = read_keras_hdf5(source)
+        return Stored(path, form, *read)
     if head[8:9] == b"{":  # the first eight bytes are any number
-        return "safetensors", read_safetensors(source, path)
+        return Stored(path, "safetensors", *read_safetensors(source, path))
     if head[257:262] == b"ustar":
-        return "torch-tar", read_torch_tar(source)
+        return Stored(path, "torch-tar", *read_torch_tar(source))
     if head[:1] == b"\x80":
-        return "torch-stream", read_torch_stream(source)
+        return Stored(path, "torch-stream", *read_torch_stream(source))
     if head[:1] == b"\x08":
-        return "onnx", read_onnx(source, path)
+        return Stored(path, "onnx", *read_onnx(source, path))
     raise source.refused(_unknown(head), KNOWN)
 
 

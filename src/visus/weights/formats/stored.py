@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from visus.weights.formats.onnx_graph import Node
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -17,9 +19,11 @@ class Stored:
     format: safetensors, torch-zip, torch-stream, torch-tar, keras, keras-weights, keras-h5 or onnx.
     tensors: by the names of the file, in its order. Tensors that share memory in the file share it here.
     notes: what was unwrapped, renamed or left out, in plain values; empty where all is as in the file.
+    nodes: of an ONNX graph, in the order in which they run; other formats have none.
     """
 
     path: Path
     format: str
     tensors: dict[str, Tensor]
     notes: dict[str, Any] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()
