@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from visus import __version__
-from visus.cli import carry, data, learn, look, networks, weights
+from visus.cli import carry, data, deploy, learn, look, networks, weights
 from visus.errors import VisusError
 
 app = cyclopts.App(
@@ -24,6 +24,8 @@ app.command(learn.train)
 app.command(learn.evaluate)
 app.command(learn.predict)
 app.command(learn.fuse)
+app.command(deploy.optimize)
+app.command(deploy.export)
 app.command(carry.transfer)
 app.command(carry.features)
 app.command(learn.resume)

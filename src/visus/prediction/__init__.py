@@ -1,13 +1,14 @@
 """Predictors: of one network, of several views, of several predictors; and the bundles that keep them."""
 
-from visus.prediction.bundle import load, read_manifest, save
+from visus.prediction.bundle import bundle_of, load, read_manifest, save
 from visus.prediction.fusion import Fusion
 from visus.prediction.manifest import FusionManifest, Golden, Manifest, Member, NetworkManifest
 from visus.prediction.network import NetworkPredictor, Viewed
-from visus.prediction.predictor import Predictor
+from visus.prediction.predictor import Engine, Predictor
 from visus.prediction.weights import fit_weights
 
 __all__ = [
+    "Engine",
     "Fusion",
     "FusionManifest",
     "Golden",
@@ -17,6 +18,7 @@ __all__ = [
     "NetworkPredictor",
     "Predictor",
     "Viewed",
+    "bundle_of",
     "fit_weights",
     "load",
     "read_manifest",

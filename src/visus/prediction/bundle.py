@@ -20,6 +20,7 @@ from visus import __version__
 from visus.errors import BundleError, NotFound, SpecError, nearest
 from visus.files import sync_folder, write_atomic
 from visus.nn import load_state
+from visus.prediction.engines import attach
 from visus.prediction.fusion import Fusion
 from visus.prediction.manifest import FORMAT, FusionManifest, Golden, Manifest, NetworkManifest
 from visus.prediction.network import NetworkPredictor, Viewed
@@ -53,18 +54,23 @@ def save(folder: Path, predictor: NetworkPredictor | Fusion, inputs: Sequence[np
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
+def load(path: str | Path, device: torch.device | str = "cpu", *, optimized: bool = True) -> Predictor:
     """A predictor from a bundle, or from a run that has one.
 
-    Replays the goldens. Raises NotFound, and BundleError when the bundle is damaged, newer than this version, or
-    answers otherwise than when it was made.
+    optimized: whether it answers by the engines that `visus optimize` chose for it on this machine, where it did; else
+    by its network in PyTorch. Replays the goldens. Raises NotFound, and BundleError when the bundle is damaged, newer
+    than this version, or answers otherwise than when it was made.
     """
-    return _load(_find(Path(path)), device)
+    folder = bundle_of(path)
+    predictor = _load(folder, device)
+    if optimized:
+        _attach(predictor, folder)
+    return predictor
 
 
 def read_manifest(bundle: str | Path) -> Manifest:
     """What a bundle, or a run's bundle, is, without its weights. Raises NotFound or BundleError."""
-    return _described(_find(Path(bundle)) / MANIFEST)
+    return _described(bundle_of(bundle) / MANIFEST)
 
 
 def is_bundle(path: str | Path) -> bool:
@@ -72,7 +78,9 @@ def is_bundle(path: str | Path) -> bool:
     return any((folder / MANIFEST).is_file() for folder in (Path(path), Path(path) / "model"))
 
 
-def _find(path: Path) -> Path:
+def bundle_of(path: str | Path) -> Path:
+    """The folder of a bundle, or of a run's bundle. Raises NotFound."""
+    path = Path(path)
     for folder in (path, path / "model"):
         if (folder / MANIFEST).is_file():
             return folder
@@ -141,6 +149,15 @@ def _load(folder: Path, device: torch.device | str) -> Predictor:
         predictor = _network(folder, manifest, device)
     _replay(predictor, folder)
     return predictor
+
+
+def _attach(predictor: Predictor, folder: Path) -> None:
+    """Engines of this machine, for each network inside."""
+    if isinstance(predictor, NetworkPredictor):
+        attach(predictor, folder)
+    elif isinstance(predictor, Fusion):
+        for index, member in enumerate(predictor.members):
+            _attach(member.network if isinstance(member, Viewed) else member, _member(folder, index))
 
 
 def _network(folder: Path, manifest: NetworkManifest, device: torch.device | str) -> NetworkPredictor:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -19,6 +19,12 @@ from visus.data.types import Schema, Target
 from visus.errors import DataError, UnreadableImage
 from visus.prediction.manifest import Manifest
 from visus.tasks import AnyTask, Prediction
+
+
+class Engine(Protocol):
+    """Placed inputs, N×C×H×W uint8 or N×F float32 → a network's output, as the network itself gives it."""
+
+    def __call__(self, placed: Tensor) -> Any: ...
 
 
 class Predictor(ABC):

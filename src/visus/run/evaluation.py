@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from visus.data.dataset import Data
 from visus.data.image import Picture
 from visus.data.loader import Prepared
-from visus.data.samples import Relabelled, Samples
+from visus.data.open import open_dataset
+from visus.data.samples import Joined, Relabelled, Rows, Samples
+from visus.data.splits import divide
 from visus.data.types import Batch, Schema
 from visus.errors import DataError
 from visus.metrics import Score
 from visus.prediction import Predictor
+from visus.run.recipe import compose
 from visus.run.watch import Bar
 from visus.tasks import Case
 
@@ -83,6 +88,33 @@ def labelled(samples: Samples, given: Schema, wanted: Schema) -> Samples:
             f"it knows {', '.join(wanted.labels[:12])}",
         )
     return Relabelled(samples, tuple(wanted.labels.index(name) for name in given.labels))
+
+
+def held_out(
+    predictor: Predictor, source: str | Path | None, settings: Iterable[str] = ()
+) -> tuple[Samples, Samples, str]:
+    """What a model is checked on, what it learnt from, and the name of the first.
+
+    source: other data; by default those of its own run, of which the validation samples are held out.
+    Raises DataError where there are none.
+    """
+    recipe = compose(predictor.manifest.recipe or {}, settings)
+    if source is not None:
+        dataset = open_dataset(Data(source=str(source), dir=recipe.data.dir, target=recipe.data.target))
+        held = labelled(Joined(tuple(dataset.splits.values())), dataset.schema, predictor.schema)
+        return held, held, dataset.name
+    if predictor.manifest.recipe is None:
+        raise DataError("no data belong to this model", "name some: --data FOLDER")
+    dataset = divide(open_dataset(recipe.data), recipe.data, recipe.seed)
+    name = next(each for each in ("val", "test", "train") if each in dataset.splits)
+    return dataset.splits[name], dataset.splits.get("train", dataset.splits[name]), name
+
+
+def spread(samples: Samples, count: int) -> Samples:
+    """So many of them at most, spread over all."""
+    if len(samples) <= count:
+        return samples
+    return Rows(samples, torch.linspace(0, len(samples) - 1, count).round().long().tolist())
 
 
 def rows_of(scores: dict[str, Score]) -> Sequence[Sequence[str]]:

@@ -1,0 +1,194 @@
+"""A model as one file for other programs, held against the model on real samples before it is given out."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from visus import __version__
+from visus.data.image import Picture, to_channels
+from visus.data.preprocess import as_tensor
+from visus.data.samples import Samples
+from visus.errors import MissingPart, ModelError, RunError, SpecError, UnreadableImage, nearest
+from visus.files import write_atomic
+from visus.prediction import Engine, NetworkPredictor, load
+from visus.prediction.engines import Given, quiet_openvino, write_onnx, write_torch
+from visus.run.evaluation import held_out, spread
+from visus.run.watch import Silent, Watch
+
+Format = Literal["onnx", "openvino", "torch-export"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+TOLERANCE = 1e-4
+SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported file and the model agree on real samples.
+
+    difference: the greatest of the outputs, over the greatest output. same: the share of samples for which the highest
+    value of an output is in the same place. reader: what read the file.
+    """
+
+    format: Format
+    given: Given
+    data: str
+    samples: int
+    difference: float
+    same: float
+    reader: str
+    visus: str = __version__
+    torch: str = torch.__version__
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file, and how it agrees with the model."""
+
+    path: Path
+    parity: Parity
+
+
+def export(
+    run: str | Path,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    *,
+    given: str | None = None,
+    data: str | Path | None = None,
+    samples: int = SAMPLES,
+    tolerance: float = TOLERANCE,
+    settings: Iterable[str] = (),
+    watch: Watch | None = None,
+) -> Exported:
+    """Write a model of one network as a file that needs no Visus: "onnx", "openvino" or "torch-export".
+
+    given: "image": N×H×W×C uint8, images of any one size, of which the file itself does all the rest; or "placed":
+    N×C×H×W uint8, as resized and cut already, or N×F float32. By default images where the model takes them. What comes
+    out is the network's output. FILE.parity.json beside it tells how it agrees with the model on real samples.
+    out: the file; by default model.onnx and so on in the run's folder. data: other samples than the run's validation
+    ones. Raises MissingPart, and ModelError where the two differ by more than the tolerance: nothing is written then.
+    """
+    watch = watch or Silent()
+    predictor = load(run, optimized=False)
+    if not isinstance(predictor, NetworkPredictor):
+        raise ModelError(f"{run}: is a fusion of several networks", "export its members")
+    form: Format = _one_of(to, get_args(Format), "exported to")
+    inputs: Given = _one_of(given or _usual(predictor), get_args(Given), "given")
+    path = Path(out) if out is not None else Path(run) / f"model{SUFFIXES[form]}"
+    if path.suffix != SUFFIXES[form]:
+        named = path.with_suffix(SUFFIXES[form])
+        raise SpecError(f"{path}: a file of {form} ends in {SUFFIXES[form]}", f"--out {named}")
+    if path.exists():
+        raise RunError(f"{path}: exists already", "name another --out, or remove it")
+    held, _, name = held_out(predictor, data, settings)
+    with tempfile.TemporaryDirectory() as work:
+        with watch.work(f"exporting to {form}"):
+            engine, reader = _write(form, predictor, Path(work) / path.name, inputs)
+        with watch.work(f"comparing on {name}"):
+            parity = _parity(predictor, engine, spread(held, samples), form, inputs, name, reader)
+        if not parity.difference <= tolerance:
+            raise ModelError(
+                f"what was exported differs from the model by {parity.difference:.1e} of the greatest output, more "
+                f"than {tolerance:.0e}, on {parity.samples} samples of {name}",
+                "nothing was written; allow more with --tolerance, or leave resizing out with --input placed",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for each in sorted(Path(work).iterdir()):
+            write_atomic(path.with_name(each.name), each.read_bytes())
+    write_atomic(path.with_name(f"{path.name}.parity.json"), json.dumps(asdict(parity), indent=1))
+    same = f"{parity.same:.2%}".replace("%", " %")
+    rows = [(form, reader, f"{parity.difference:.1e}", same, str(parity.samples), name)]
+    watch.table("parity with the model", ("file", "read by", "difference", "same answer", "samples", "of"), rows)
+    watch.event("export", {"path": str(path), **asdict(parity)})
+    watch.say(f"exported: {path}")
+    return Exported(path, parity)
+
+
+def _one_of(word: str, known: tuple[str, ...], what: str) -> Any:
+    if word not in known:
+        raise SpecError(f"a model can't be {what} {word!r}", nearest(word, known))
+    return word
+
+
+def _usual(predictor: NetworkPredictor) -> Given:
+    return "image" if predictor.schema.inputs == "image" else "placed"
+
+
+def _write(form: Format, predictor: NetworkPredictor, path: Path, given: Given) -> tuple[Engine, str]:
+    """Write the file; what it says, as read back from it, and by which library."""
+    if form == "torch-export":
+        write_torch(predictor, path, given)
+        module = torch.export.load(path).module()
+        return module, f"torch {torch.__version__}"
+    if form == "onnx":
+        write_onnx(predictor, path, given)
+        return _onnx(path)
+    graph = path.with_suffix(".onnx")
+    write_onnx(predictor, graph, given)
+    try:
+        openvino = quiet_openvino()
+    except ModuleNotFoundError:
+        raise MissingPart("openvino", "writing its files", "deploy") from None
+    core = openvino.Core()
+    openvino.save_model(core.read_model(graph), path, compress_to_fp16=False)
+    for each in path.parent.glob(f"{graph.name}*"):
+        each.unlink()
+    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return (
+        lambda placed: [torch.from_numpy(each.copy()) for each in compiled(placed.numpy()).to_tuple()],
+        f"openvino {openvino.__version__.partition('-')[0]}",
+    )
+
+
+def _onnx(path: Path) -> tuple[Engine, str]:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise MissingPart("onnxruntime", "comparing ONNX files with the model", "deploy") from None
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return (
+        lambda placed: [torch.from_numpy(each) for each in session.run(None, {name: placed.numpy()})],
+        f"onnxruntime {onnxruntime.__version__}",
+    )
+
+
+def _parity(
+    predictor: NetworkPredictor, engine: Engine, samples: Samples, form: Format, given: Given, name: str, reader: str
+) -> Parity:
+    """One sample after the other, each of its own size."""
+    greatest = worst = 0.0
+    same = count = 0
+    for row in range(len(samples)):
+        try:
+            found = samples.read(row)
+            value = found.pixels if isinstance(found, Picture) else found
+            placed = predictor.place(value)[None]
+        except UnreadableImage:
+            continue
+        wanted = pytree.tree_leaves(predictor.network_outputs(placed))
+        with torch.inference_mode():
+            answer = pytree.tree_leaves(engine(_image(predictor, value) if given == "image" else placed))
+        for one, other in zip(answer, wanted, strict=True):
+            worst = max(worst, float((one - other).abs().max()))
+            greatest = max(greatest, float(other.abs().max()))
+        same += all(bool(one.argmax() == other.argmax()) for one, other in zip(answer, wanted, strict=True))
+        count += 1
+    if not count:
+        raise ModelError(f"none of the samples of {name} can be read", "name others: --data FOLDER")
+    return Parity(form, given, name, count, worst / max(greatest, 1e-12), same / count, reader)
+
+
+def _image(predictor: NetworkPredictor, pixels: np.ndarray) -> Tensor:
+    """An image with as many channels as the network takes: 1×H×W×C uint8."""
+    return as_tensor(to_channels(pixels, predictor.shape[0]))[None]
