@@ -30,11 +30,12 @@ class Sweep:
 def sweep(
     learners: Sequence[Learner], batches: Iterable[Batch], precision: torch.dtype, bar: Callable[[int, int], None]
 ) -> Sweep:
-    """Raise the rate from 1e-6 to 10 over 100 steps. The weights are changed: put them back afterwards.
+    """Raise the rate, the highest of the first learner's, from 1e-6 to 10 over 100 steps. The weights are changed: put
+    them back afterwards.
 
     Raises TrainingError when the loss breaks out before anything can be seen.
     """
-    base = learners[0].rates[0]
+    base = max(learners[0].rates)
     ratio = HIGH / LOW
 
     def factor(done: float) -> float:

@@ -42,7 +42,7 @@ class Step:
     """What happened in one step.
 
     losses: player → part → scalar of its last turn, detached, on the device: reading one waits for it.
-    rate: the first learner's.
+    rate: the first learner's; of its groups the highest, which is the one that the optimiser's settings name.
     skipped: whether a gradient wasn't finite, so that a player wasn't moved.
     """
 
@@ -115,7 +115,7 @@ def fit(
         if skipped > skips:
             rows = tuple(batch.rows.tolist())
             raise NotFinite(f"the gradient wasn't finite in {skipped} steps in a row, to step {index + 1}", rows)
-        yield Step(index, losses, learners[0].optimizer.param_groups[0]["lr"], bad)
+        yield Step(index, losses, max(group["lr"] for group in learners[0].optimizer.param_groups), bad)
 
 
 def _learning(player: Player) -> list[nn.Parameter]:

@@ -82,6 +82,12 @@ def test_what_a_plan_freezes_is_as_in_the_weights(file, tmp_path, settings, lear
     assert_measured(run)
 
 
+@pytest.mark.parametrize("settings", [["transfer.kind=full"], ["transfer.kind=partial", "transfer.stages=2"]])
+def test_the_rate_in_the_history_is_the_one_that_was_set_and_not_that_of_the_lowest_stage(file, tmp_path, settings):
+    run = train(tmp_path / "run", file, *settings, "transfer.decay=0.5", "schedule.kind=constant")
+    assert [row["rate"] for row in run.history] == [0.01, 0.01]
+
+
 def test_a_stage_is_trained_without_those_after_it(file, tmp_path):
     run = train(tmp_path / "run", file, "transfer.kind=stage", "transfer.stage=1")
     assert run.recipe.transfer == Stage(stage=1)
