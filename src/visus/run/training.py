@@ -36,13 +36,13 @@ from visus.run.recipe import Recipe
 from visus.run.report import write_report
 from visus.run.resolve import Plan, resolve
 from visus.run.start import known_features, players, read_splits, start
+from visus.run.state import State, from_checkpoint, to_checkpoint
 from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
 from visus.run.watch import Terminal, Watch
 from visus.spec import tree
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
-from visus.training.loop import load_optimizer_state, optimizer_state
 
 GOLDENS = 4
 
@@ -62,23 +62,6 @@ class Run:
         return load_bundle(self.folder)
 
 
-@dataclass
-class _State:
-    """What changes while a run goes on. step: steps done. sums: of the losses of the epoch under way."""
-
-    step: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    ranks: list[list[float]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    best: int | None = None  # index into history
-    skipped: int = 0
-
-    def facts(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-
 def train_recipe(
     recipe: Recipe, watch: Watch, *, run: str | None = None, root: Path = Path("runs"), find_rate: bool = False
 ) -> Run:
@@ -92,7 +75,7 @@ def train_recipe(
                 training.find_rate()
             folder.write_recipe(training.recipe)
             folder.write_environment(())
-            return training.go(_State())
+            return training.go(State())
 
 
 def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None = None) -> Run:
@@ -126,7 +109,7 @@ def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None =
             training.enter(folder)
             if epochs is not None:
                 folder.write_recipe(training.recipe)
-            return training.go(training.restore(checkpoint))
+            return training.go(from_checkpoint(checkpoint, training.model, training.average, training.learners))
 
 
 class _Training:
@@ -172,7 +155,7 @@ class _Training:
         self.watch.say(text)
         self.folder.log(text)
 
-    def go(self, state: _State) -> Run:
+    def go(self, state: State) -> Run:
         """Train from a state to the end, then measure, draw and bundle."""
         self._announce(state)
         with Events(self.folder.path) as events, stop_asked() as asked:
@@ -203,18 +186,7 @@ class _Training:
         self.plan = dataclasses.replace(self.plan, recipe=self.recipe)
         self.learners = ready(players(self.plan, self.model), self.recipe.optim)
 
-    def restore(self, checkpoint: Checkpoint) -> _State:
-        """Put everything where a checkpoint was."""
-        facts = dict(checkpoint.facts)
-        load_state(self.model, checkpoint.part("model"), "the checkpoint")
-        if self.average is not None:
-            load_state(self.average, checkpoint.part("average"), "the checkpoint")
-        for index, learner in enumerate(self.learners):
-            load_optimizer_state(learner.optimizer, checkpoint.part(f"optimizer{index}"), facts["optimizers"][index])
-        set_random_state(checkpoint.part("random"))
-        return _State(**{name: facts[name] for name in vars(_State())})
-
-    def _train(self, state: _State, events: Events, asked: threading.Event) -> None:
+    def _train(self, state: State, events: Events, asked: threading.Event) -> None:
         if not self.learners:
             self.plan.task.calibrate(self.model, self.loaders["train"].evaluate())
             return
@@ -251,13 +223,13 @@ class _Training:
                     self._stop(state)
         batches.close()
 
-    def _note(self, state: _State, within: int) -> str:
+    def _note(self, state: State, within: int) -> str:
         done = within or self.steps_per_epoch
         loss = sum(state.sums.values()) / done
         goal = f"  val {self.plan.task.goal(self.plan.schema)} {state.scores[-1]:.4g}" if state.scores else ""
         return f"loss {loss:.3f}{goal}"
 
-    def _end_epoch(self, state: _State, epoch: int, rate: float, events: Events) -> None:
+    def _end_epoch(self, state: State, epoch: int, rate: float, events: Events) -> None:
         row: dict[str, float] = {"epoch": epoch, "step": state.step}
         if len(state.sums) > 1:
             row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
@@ -284,7 +256,7 @@ class _Training:
             tensors = {f"model.{name}": value for name, value in self.kept.state_dict().items()}
             write(self.folder.checkpoints / f"best{SUFFIX}", Checkpoint(tensors, facts))
 
-    def _enough(self, state: _State, epochs: int) -> bool:
+    def _enough(self, state: State, epochs: int) -> bool:
         patience = self.recipe.budget.patience
         if patience is None or state.best is None or len(state.history) >= epochs:
             return False
@@ -293,29 +265,17 @@ class _Training:
         self.say(f"stopped early: the validation score hasn't risen since epoch {state.best + 1}")
         return True
 
-    def _save(self, state: _State) -> None:
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        groups = []
-        for index, learner in enumerate(self.learners):
-            found, settings = optimizer_state(learner.optimizer)
-            tensors |= {f"optimizer{index}.{name}": value for name, value in found.items()}
-            groups.append(settings)
-        tensors |= {f"random.{name}": value for name, value in random_state().items()}
-        facts = {
-            **state.facts(), "optimizers": groups, "fingerprint": self.fingerprint, "version": __version__,
-            "fixed": self.start.digest(),
-        }  # fmt: skip
-        rotate(self.folder.checkpoints, Checkpoint(tensors, facts))
+    def _save(self, state: State) -> None:
+        facts = {"fingerprint": self.fingerprint, "version": __version__, "fixed": self.start.digest()}
+        rotate(self.folder.checkpoints, to_checkpoint(state, self.model, self.average, self.learners, facts))
 
-    def _stop(self, state: _State) -> None:
+    def _stop(self, state: State) -> None:
         self.folder.log(f"stopped at step {state.step}")
         raise Interrupted(
             f"stopped at step {state.step} of {self.steps}", f"go on with `visus resume {self.folder.path}`"
         )
 
-    def _finish(self, state: _State) -> Run:
+    def _finish(self, state: State) -> Run:
         best = self.folder.checkpoints / f"best{SUFFIX}"
         if self.learners:
             try:
@@ -370,7 +330,7 @@ class _Training:
         self.kept.train()
         return found
 
-    def _announce(self, state: _State) -> None:
+    def _announce(self, state: State) -> None:
         sizes = ", ".join(f"{name} {len(loader.prepared.rows)}" for name, loader in self.loaders.items())
         count = sum(p.numel() for p in self.start.whole.parameters())
         self.say(f"data: {self.plan.dataset.name} ({sizes})")
@@ -388,7 +348,7 @@ class _Training:
             self.say(note)
         self.say(f"run: {self.folder.path}" + (f", from step {state.step}" if state.step else ""))
 
-    def _tell(self, found: Evaluation, split: str, state: _State) -> None:
+    def _tell(self, found: Evaluation, split: str, state: State) -> None:
         which = "" if split == "test" else ": no test split, so these samples also chose the model"
         self.watch.table(f"{split}{which}", ("", "value", "95 % interval", "n"), rows_of(found.scores))
         self.watch.event("scores", {"split": split, "scores": {k: tree(v) for k, v in found.scores.items()}})
