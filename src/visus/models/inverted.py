@@ -68,9 +68,9 @@ class Inverted(Spec, frozen=True):
 def depthwise(conv: Callable[..., ConvNormAct], channels: int, size: int, stride: int, act: Activation) -> nn.Module:
     """One filter a channel: N×channels×H×W → N×channels×H/stride×W/stride. conv: builds a `ConvNormAct`.
 
-    Weights start with He's spread for what a filter feeds, size² numbers of one map, as in the authors' code of
-    EfficientNet: with a full convolution's they are so small that running variances, which start at 1, are far from
-    the true ones for hundreds of steps.
+    Weights start with He's variance for what a value feeds here, 2/size², as in the authors' code of EfficientNet, and
+    not with `ConvNormAct`'s, 2/(size²·channels): with that they are so small that running variances, which start at 1,
+    are far from the true ones for hundreds of steps. (MobileNet's authors draw all weights with a deviation of 0.09.)
     """
     from torch import nn
 

@@ -90,7 +90,11 @@ class Xception(Variant, frozen=True, tag="xception"):
         return Residual([*branch, max_pool(3, stride, self.padding)], skip, act=None)
 
     def _separable(self, c_in: int, c_out: int) -> list[nn.Module]:
-        """3×3 in each channel, then 1×1 across channels, with nothing between them."""
+        """3×3 in each channel, then 1×1 across channels, with nothing between them.
+
+        `ConvNormAct`'s start of the 3×3, with the variance 2/(9·c_in), is all but the author's: Keras's for such a
+        layer, Glorot's, has 2/(9·(c_in + 1)).
+        """
         from visus.nn import ConvNormAct
 
         return [

@@ -43,7 +43,10 @@ class ConvNormAct(nn.Module):
     many channels; None for none. bias: of the convolution; None for one where no normalisation follows.
     act: by name; None for none.
 
-    Weights start as He et al. 2015 (arXiv:1502.01852) propose for ReLU, scaled by the fan-out; biases at zero.
+    Weights start as He et al. 2015 (arXiv:1502.01852) propose for ReLU, with the variance 2/(size²·c_out); biases at
+    zero. Groups don't count, as in the code of ResNeXt's authors and in torchvision, although a value of one group
+    feeds no more than c_out/groups maps. EfficientNet's authors count them in depthwise convolutions:
+    `visus.models.inverted.depthwise` draws those anew.
     """
 
     def __init__(

@@ -56,6 +56,14 @@ def test_without_normalisation_weights_are_scaled_by_the_fan_in():
     assert normed.conv.weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.05)
 
 
+def test_depthwise_layers_of_xception_start_as_wide_as_keras_draws_them():
+    """Glorot & Bengio 2010: variance 2/(n_in + n_out), which Keras counts as 9·c_in and 9 in a depthwise kernel."""
+    torch.manual_seed(0)
+    backbone = Xception(stem=(8, 16), entry=(512,), middle=0, exit=8, last=(8, 8)).build((3, 16, 16))
+    [layer, *_] = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.groups == 512]
+    assert layer.weight.std().item() == pytest.approx((2 / (9 * 512 + 9)) ** 0.5, rel=0.05)
+
+
 def test_maps_of_googlenet_keep_their_spread_from_the_first_stage_to_the_last():
     torch.manual_seed(0)
     backbone = GoogLeNet(width=0.5).build((3, 96, 96))

@@ -86,6 +86,16 @@ def test_symmetric_and_tensorflows_padding_see_other_pixels_at_stride_2():
     assert not torch.allclose(one(x), other(x))
 
 
+@pytest.mark.parametrize("groups", [1, 32, 256])
+def test_weights_start_with_hes_variance_for_all_maps_out_whatever_the_groups(groups):
+    """As in ResNeXt's code (facebookresearch/ResNeXt, models/resnext.lua): n = kW·kH·nOutputPlane, the variance 2/n."""
+    torch.manual_seed(0)
+    unit = ConvNormAct(256, 256, 3, groups=groups, norm=None)
+    assert unit.conv.weight.shape == (256, 256 // groups, 3, 3)
+    assert unit.conv.weight.std().item() == pytest.approx((2 / (3 * 3 * 256)) ** 0.5, rel=0.05)
+    assert not unit.conv.bias.any()
+
+
 def test_batch_norm_by_hand():
     """Ioffe & Szegedy 2015, algorithm 1, and the running statistics with the unbiased variance."""
     norm = BatchNorm(eps=0.01, momentum=0.25).build(2)
