@@ -58,5 +58,7 @@ def ask(
             raise WeightsError(
                 f"{python}: {peer.library}'s {peer.call} failed: {last}", remedy if "No module named" in last else ""
             )
+        if not out.exists():
+            raise WeightsError(f"{python}: ends without an answer: it is no Python", "name a Python: --python")
         with np.load(out) as answer:
             return dict(answer)
