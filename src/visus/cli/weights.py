@@ -135,7 +135,8 @@ def certify(
     out
         A folder for the certificates, as JSON and as a page.
     goldens
-        A folder for golden files: the library's names and answers, for tests that do without it.
+        A folder for golden files: the library's names and answers, for tests that do without it. Not with --file or
+        --images.
     json
         Lines of JSON instead of a table.
     """
@@ -154,7 +155,7 @@ def certify(
             [
                 f"{certificate.library}:{certificate.theirs}", certificate.network, str(len(certificate.layers)),
                 f"{worst.relative:.1e} {worst.ours}", f"{certificate.difference:.1e}", f"{certificate.relative:.1e}",
-                f"{certificate.top1_agreement:.0%} of {certificate.inputs}",
+                certificate.same_top1,
             ]
         )  # fmt: skip
     if not json:

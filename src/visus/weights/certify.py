@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from visus import __version__
+from visus.errors import WeightsError
 from visus.files import write_atomic
 from visus.spec import Spec, decode, tree
 from visus.weights.ask import ask
@@ -62,6 +63,11 @@ class Certificate(Spec, frozen=True):
         return self.relative <= TOLERANCE
 
     @property
+    def same_top1(self) -> str:
+        """For how many inputs the highest score is the same class, as text. Of a thousand, 999 aren't 100 %."""
+        return f"{round(self.top1_agreement * self.inputs):,} of {self.inputs:,}"
+
+    @property
     def worst(self) -> LayerCheck:
         """The layer that differs most."""
         return max(self.layers, key=lambda layer: layer.relative)
@@ -79,15 +85,19 @@ def certify(
 
     python: an interpreter that has the library. file: real weights; by default both are filled by the formula.
     images: N×C×H×W float32, preprocessed; by default QUESTIONS inputs that a formula gives.
-    golden: a golden file to write of the library's answer to the first question.
+    golden: a golden file to write of the library's answer to the first question, without file and images.
     Raises WeightsError where the library can't be asked, or the file isn't of that network.
     """
+    if golden is not None and (file is not None or images is not None):
+        raise WeightsError(
+            "golden files are of weights and inputs that a formula gives", "leave out --goldens, or --file and --images"
+        )
     names = list(layer_names(peer))
     count = QUESTIONS if peer.input[1] * peer.input[2] < LARGE else 1
     count = count if images is None else len(images)
     answer = ask(peer, [theirs for _, theirs in names], file=file, python=python, images=images, count=count)
     facts = json.loads(answer["facts"].tobytes())
-    if golden is not None and file is None and images is None:
+    if golden is not None:
         write_golden(golden, peer, answer)
     if file is None:
         keras = peer.library == "keras"
@@ -113,7 +123,7 @@ def certify(
         network=peer.network,
         versions={"visus": __version__, **facts["versions"]},
         weights=weights,
-        input=peer.input,
+        input=x.shape[1:],
         inputs=count,
         layers=layers,
         **_difference(scores, wanted),
@@ -138,6 +148,7 @@ def page(certificate: Certificate) -> str:
     """The certificate as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, version in certificate.versions.items())
     shape = "×".join(map(str, certificate.input))
+    verdict = "The two agree." if certificate.holds else "**The two do not agree.**"
     rows = [
         f"| `{layer.ours}` | `{layer.theirs}` | {layer.difference:.1e} | {layer.relative:.1e} |"
         for layer in certificate.layers
@@ -146,8 +157,8 @@ def page(certificate: Certificate) -> str:
         [
             f"# {certificate.network} and {certificate.library}'s {certificate.theirs}\n",
             f"Weights: {certificate.weights}. Inputs: {certificate.inputs} of {shape}. {versions}.\n",
-            f"Scores differ by at most {certificate.difference:.1e}, {certificate.relative:.1e} of the greatest; "
-            f"the highest is the same class for {certificate.top1_agreement:.0%} of the inputs.\n",
+            f"{verdict} Scores differ by at most {certificate.difference:.1e}, {certificate.relative:.1e} of the "
+            f"greatest, where {TOLERANCE:.0e} is allowed; the highest is the same class for {certificate.same_top1}.\n",
             "| ours | theirs | greatest difference | relative |",
             "|---|---|--:|--:|",
             *rows,
@@ -185,7 +196,7 @@ def _outputs(model: nn.Module, names: list[str], x: Tensor) -> tuple[np.ndarray,
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
-    if ours.size != theirs.size:
-        return {"difference": float("inf"), "relative": float("inf")}
+    if ours.size != theirs.size or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return {"difference": float("inf"), "relative": float("inf")}  # what is no number agrees with nothing
     difference = float(np.abs(ours.reshape(-1) - theirs.reshape(-1)).max())
     return {"difference": difference, "relative": difference / max(float(np.abs(theirs).max()), 1e-30)}
