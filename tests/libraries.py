@@ -10,7 +10,8 @@ from torch import nn
 VERSION = "9.9"
 # SqueezeNet 1.1, written out (Iandola et al. 2016, arXiv:1602.07360, and the authors' release 1.1)
 SOURCE = """
-from torch import cat, nn
+import torch
+from torch import nn
 
 class Fire(nn.Module):
     def __init__(self, c_in, squeezed, expanded):
@@ -21,7 +22,7 @@ class Fire(nn.Module):
 
     def forward(self, x):
         x = self.squeeze(x).relu()
-        return cat([self.expand1x1(x).relu(), self.expand3x3(x).relu()], 1)
+        return torch.cat([self.expand1x1(x).relu(), self.expand3x3(x).relu()], 1)
 
 class SqueezeNet(nn.Module):
     def __init__(self):

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tests.libraries import change, library
 from visus.models import list_models
 from visus.run.pretrained import create_model
 
@@ -419,6 +420,19 @@ def test_a_file_of_weights_is_looked_into(weights: Path) -> None:
     assert facts["tensors"] == len(state)
     assert facts["numbers"] == sum(tensor.numel() for tensor in state.values())
     assert facts["fits"] == []
+
+
+def test_a_library_is_held_against_ours(tmp_path: Path) -> None:
+    words = ("weights", "certify", "torchvision:squeezenet1_1", "--out", "out")
+    same = library(tmp_path / "same")
+    facts = json.loads(visus(*words, "--json", cwd=tmp_path, PYTHONPATH=same).stdout.splitlines()[-1])
+    assert (facts["network"], facts["inputs"], facts["top1_agreement"]) == ("squeezenet1_1", 4, 1.0)
+    assert facts["relative"] < 1e-6
+    other = library(tmp_path / "other", change("classifier.1", "y.roll(1, 1)"))
+    done = visus(*words, cwd=tmp_path, status=2, PYTHONPATH=other, COLUMNS="140")
+    assert "1 of 1 differ by more than 1e-4 of the greatest score" in done.stderr
+    assert re.search(r"^torchvision:squeezenet1_1 +squeezenet1_1 +26 .* head\.1\.conv .* 0 of 4 *$", done.stdout, re.M)
+    assert "do not agree" in (tmp_path / "out" / "torchvision" / "squeezenet1_1.md").read_text(encoding="utf-8")
 
 
 def test_predict_with_a_network_and_its_weights(weights: Path) -> None:

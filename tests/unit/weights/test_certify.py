@@ -30,7 +30,9 @@ from visus.weights.goldens import read_golden, replay
 from visus.weights.peers import PEERS
 
 PEER = replace(PEERS["torchvision:squeezenet1_1"], input=(3, 64, 64))
-ROLLED = change("classifier.1", "cat([y[:2], y[2:].roll(1, 1)])")  # of four inputs two have each score a class later
+ROLLED = change(
+    "classifier.1", "torch.cat([y[:2], y[2:].roll(1, 1)])"
+)  # of four inputs two have each score a class later
 Certify = Callable[..., Certificate]
 
 
