@@ -30,9 +30,7 @@ from visus.weights.goldens import read_golden, replay
 from visus.weights.peers import PEERS
 
 PEER = replace(PEERS["torchvision:squeezenet1_1"], input=(3, 64, 64))
-ROLLED = change(
-    "classifier.1", "torch.cat([y[:2], y[2:].roll(1, 1)])"
-)  # of four inputs two have each score a class later
+ROLLED = change("classifier.1", "torch.cat([y[:2], y[2:].roll(1, 1)])")  # each score a class later, of the last inputs
 Certify = Callable[..., Certificate]
 
 
