@@ -19,17 +19,21 @@ if TYPE_CHECKING:
     from visus.models import list_models
     from visus.prediction import Fusion, Predictor, load
     from visus.run.api import Fused, Measured, create_model, evaluate, fuse, predict, pretrained, train
+    from visus.run.exporting import Exported, export
     from visus.run.features import Features, features
+    from visus.run.optimizing import Optimized, optimize
     from visus.run.recipe import Recipe
     from visus.run.training import Run, resume
     from visus.run.transferring import Transferred, transfer
 
 # Where the public names live; what is slow to import is imported when it is first used.
 _HOMES = {
+    "Exported": "visus.run.exporting",
     "Features": "visus.run.features",
     "Fused": "visus.run.api",
     "Fusion": "visus.prediction",
     "Measured": "visus.run.api",
+    "Optimized": "visus.run.optimizing",
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
     "Run": "visus.run.training",
@@ -38,11 +42,13 @@ _HOMES = {
     "VisusError": "visus.errors",
     "create_model": "visus.run.api",
     "evaluate": "visus.run.api",
+    "export": "visus.run.exporting",
     "features": "visus.run.features",
     "fuse": "visus.run.api",
     "list_models": "visus.models",
     "load": "visus.prediction",
     "open_dataset": "visus.data.open",
+    "optimize": "visus.run.optimizing",
     "predict": "visus.run.api",
     "pretrained": "visus.run.api",
     "resume": "visus.run.training",
@@ -52,10 +58,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "Exported",
     "Features",
     "Fused",
     "Fusion",
     "Measured",
+    "Optimized",
     "Predictor",
     "Recipe",
     "Run",
@@ -65,11 +73,13 @@ __all__ = [
     "__version__",
     "create_model",
     "evaluate",
+    "export",
     "features",
     "fuse",
     "list_models",
     "load",
     "open_dataset",
+    "optimize",
     "predict",
     "pretrained",
     "resume",

@@ -150,7 +150,7 @@ def test_graphs_tell_what_they_are(resnet: tuple[NetworkPredictor, Path]) -> Non
 
     predictor, folder = resnet
     model = onnx.load(folder / files(Kind(engine="onnxruntime"))[0])
-    assert {each.key: each.value for each in model.metadata_props}["labels"] == "abcde"
+    assert {each.key: each.value for each in model.metadata_props}["labels"] == '["a", "b", "c", "d", "e"]'
     (given,) = model.graph.input
     assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert [each.dim_value for each in given.type.tensor_type.shape.dim][1:] == list(predictor.shape)
