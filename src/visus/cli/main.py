@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import cyclopts
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    usual, warnings.formatwarning = warnings.formatwarning, lambda message, *_: f"visus: {message}\n"
     try:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as problem:
@@ -57,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
+    finally:
+        warnings.formatwarning = usual
     return 0
 
 

@@ -35,7 +35,7 @@ from visus.prediction.engines import write as write_engine
 from visus.run.device import device_of
 from visus.run.evaluation import evaluate_predictor, held_out, spread
 from visus.run.recipe import compose
-from visus.run.watch import Bar, Silent, Watch
+from visus.run.watch import Silent, Watch
 from visus.spec import tree
 
 SAMPLES, CALIBRATING = 1000, 300
@@ -126,7 +126,7 @@ def optimize(
                     left_out[str(kind)] = str(why)
         if not candidates:
             raise SpecError("none of these engines can be used here: " + "; ".join(left_out.values()), "allow others")
-        rows = _time(candidates, batches, inputs, seconds, watch)
+        rows = _time(predictor, candidates, batches, inputs, seconds, watch)
         choices = tuple(_choice(rows, batch, candidates, predictor) for batch in sorted(set(batches)))
         kept = Kept(
             machine(torch_device), predictor.manifest.weights, goal, reference.n, choices,
@@ -193,42 +193,47 @@ def _lost(score: Score, reference: Score) -> float:
 
 
 def _time(
-    candidates: Sequence[_Candidate], batches: Sequence[int], inputs: Tensor, seconds: float, watch: Watch
+    predictor: NetworkPredictor,
+    candidates: Sequence[_Candidate],
+    batches: Sequence[int],
+    inputs: Tensor,
+    seconds: float,
+    watch: Watch,
 ) -> list[Measured]:
-    """Milliseconds an input of every engine, all in turns, so that what else the machine does meets all alike."""
+    """Milliseconds an input of every engine, beside the network itself."""
     rows = []
     with watch.work("timing engines") as bar:
         for number, batch in enumerate(batches):
+            bar(number, len(batches), f"{batch} at a time")
             x = _repeated(inputs[:batch], batch)
-            times: list[list[float]] = [[] for _ in candidates]
-            for candidate in candidates:
-                for _ in range(WARM):
-                    candidate.engines[batch](x)
-            _turns(candidates, batch, x, times, seconds, bar, (number, len(batches)))
+            own, *times = in_turns(
+                [predictor.network_outputs, *(each.engines[batch] for each in candidates)], x, seconds
+            )
             rows += [
                 Measured(
-                    each.kind, batch, 1000 * statistics.median(taken) / batch, each.difference, each.lost,
-                    not each.reason, each.reason,
+                    each.kind, batch, 1000 * taken / batch, own / taken, each.difference, each.lost, not each.reason,
+                    each.reason,
                 )
                 for each, taken in zip(candidates, times, strict=True)
             ]  # fmt: skip
     return rows
 
 
-def _turns(
-    candidates: Sequence[_Candidate], batch: int, x: Tensor, times: list[list[float]], seconds: float, bar: Bar,
-    part: tuple[int, int],
-) -> None:  # fmt: skip
-    turn = max(seconds / 10, 0.02)  # seconds that one engine has the machine
+def in_turns(engines: Sequence[Engine], x: Tensor, seconds: float) -> list[float]:
+    """The median seconds of a call of each engine, each for so many seconds in all. They take turns of a tenth of that,
+    so that what else the machine does meets all of them."""
+    times: list[list[float]] = [[] for _ in engines]
+    for engine in engines:
+        for _ in range(WARM):
+            engine(x)
     while any(sum(taken) < seconds for taken in times):
-        for candidate, taken in zip(candidates, times, strict=True):
+        for engine, taken in zip(engines, times, strict=True):
             began = time.perf_counter()
-            while sum(taken) < seconds and time.perf_counter() - began < turn:
+            while sum(taken) < seconds and time.perf_counter() - began < seconds / 10:
                 start = time.perf_counter()
-                candidate.engines[batch](x)
+                engine(x)
                 taken.append(time.perf_counter() - start)
-        done = min(sum(taken) for taken in times) / seconds
-        bar(round(100 * (part[0] + min(done, 1)) / part[1]), 100, f"{batch} at a time")
+    return [statistics.median(taken) for taken in times]
 
 
 def _choice(
@@ -248,21 +253,20 @@ def _choice(
 
 def _tell(kept: Kept, left_out: dict[str, str], watch: Watch) -> None:
     best = {choice.batch: choice.kind for choice in kept.choices}
-    own = {row.batch: row.milliseconds for row in kept.rows if row.kind == Kind("pytorch")}
     rows = [
         (
             row.kind.engine,
             row.kind.precision,
             str(row.batch),
             f"{row.milliseconds:.2f}",
-            f"{own[row.batch] / row.milliseconds:.2f}" if row.batch in own else "",
+            f"{row.speedup:.2f}",
             f"{row.difference:.1e}",
             f"{row.lost:+.2f}" if row.kind.precision != "float32" else "",
             "chosen" if best[row.batch] == row.kind else row.reason,
         )
         for row in kept.rows
     ]
-    columns = ("engine", "precision", "batch", "ms/input", "× PyTorch", "difference", "points", "")
+    columns = ("engine", "precision", "batch", "ms/input", "× network", "difference", "points", "")
     watch.table("engines on this machine", columns, rows)
     for kind, why in left_out.items():
         watch.say(f"{kind}: {why}")

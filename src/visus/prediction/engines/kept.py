@@ -39,13 +39,15 @@ ABSOLUTE, RELATIVE = 1e-3, 1e-3  # what a golden's answer may differ by from whe
 class Measured(Spec, frozen=True):
     """One engine at one number of inputs.
 
-    milliseconds: for one input, the median. difference: of its outputs from the network's own, over the greatest of
-    those. lost: points of the task's score. accepted: whether it is within the tolerance. reason: why not.
+    milliseconds: for one input, the median. speedup: how many times as fast as the network itself in PyTorch.
+    difference: of its outputs from the network's own, over the greatest of those. lost: points of the task's score.
+    accepted: whether it is within the tolerance. reason: why not.
     """
 
     kind: Kind
     batch: int
     milliseconds: float
+    speedup: float
     difference: float
     lost: float
     accepted: bool
