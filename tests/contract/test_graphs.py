@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from torch import nn
 
 from tests.contract.facts import FACTS
+from tests.helpers import used
 from visus.errors import WeightsError
 from visus.models import FAMILIES, TINY, build_classifier
 from visus.models.cards import WithAuxiliary
@@ -66,12 +67,7 @@ def shaken(network, shape, classes) -> Classifier:
     """A network whose normalisations have seen images, or so it looks."""
     torch.manual_seed(0)
     model = build_classifier(network, shape, classes)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name.endswith("running_var"):
-                tensor.uniform_(0.5, 1.5)
-            elif tensor.is_floating_point() and tensor.ndim == 1:
-                tensor.add_(torch.empty_like(tensor).uniform_(-0.1, 0.1))
+    used(model)
     return model
 
 

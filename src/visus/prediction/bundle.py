@@ -13,8 +13,6 @@ import safetensors
 import safetensors.torch
 import torch
 from msgspec.structs import replace
-from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from visus import __version__
 from visus.errors import BundleError, NotFound, SpecError, nearest
@@ -24,7 +22,7 @@ from visus.prediction.engines import attach
 from visus.prediction.fusion import Fusion
 from visus.prediction.manifest import FORMAT, FusionManifest, Golden, Manifest, NetworkManifest
 from visus.prediction.network import NetworkPredictor, Viewed
-from visus.prediction.predictor import Predictor
+from visus.prediction.predictor import Predictor, numbers_of
 from visus.spec import decode as decode_spec
 
 WEIGHTS, MANIFEST, MEMBERS = "model.safetensors", "visus.json", "members"
@@ -203,9 +201,7 @@ def _read(path: Path, digest: str) -> bytes:
 
 
 def _answer(golden: Golden, predictor: Predictor) -> tuple[float, ...]:
-    output = predictor.outputs(predictor.place(golden.value())[None])
-    leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-    return tuple(number for leaf in leaves for number in leaf.float().flatten().tolist())
+    return numbers_of(predictor.outputs(predictor.place(golden.value())[None]))
 
 
 def _replay(predictor: Predictor, folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from visus.data.image import Source, printable, read_pixels
 from visus.data.preprocess import Placement
@@ -138,6 +139,12 @@ class Predictor(ABC):
         except UnreadableImage as problem:
             name = printable(source) if isinstance(source, (str, Path)) else problem.name
             return UnreadableImage(name, problem.cause, problem.remedy)
+
+
+def numbers_of(output: Any) -> tuple[float, ...]:
+    """All numbers of an output, in order."""
+    leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    return tuple(number for leaf in leaves for number in leaf.float().flatten().tolist())
 
 
 def read_source(source: Source, schema: Schema) -> np.ndarray:

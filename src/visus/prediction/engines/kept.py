@@ -19,14 +19,13 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from visus.errors import BundleError, SpecError
 from visus.files import sync_folder, write_atomic
 from visus.prediction.engines.build import files, load
 from visus.prediction.engines.kinds import Kind, Unavailable
 from visus.prediction.network import NetworkPredictor
-from visus.prediction.predictor import Engine
+from visus.prediction.predictor import Engine, numbers_of
 from visus.spec import Spec, decode, tree
 
 FOLDER, TABLE = "engines", "engines.json"
@@ -186,12 +185,8 @@ class Chosen:
 
 def answers(engine: Engine, predictor: NetworkPredictor) -> tuple[tuple[float, ...], ...]:
     """What an engine says of the bundle's golden inputs."""
-    found = []
-    for golden in predictor.manifest.goldens:
-        output = engine(predictor.place(golden.value())[None])
-        leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-        found.append(tuple(number for leaf in leaves for number in leaf.float().flatten().tolist()))
-    return tuple(found)
+    goldens = predictor.manifest.goldens
+    return tuple(numbers_of(engine(predictor.place(golden.value())[None])) for golden in goldens)
 
 
 def _digest(path: Path) -> str:
