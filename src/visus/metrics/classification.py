@@ -49,9 +49,9 @@ class LabelMeter:
         return matrix
 
     def calibration(self) -> tuple[Tensor, Tensor, Tensor]:
-        """For each bin of confidence that isn't empty: mean confidence, accuracy, samples."""
-        full = self._bins[:, self._bins[0] > 0]
-        return full[1] / full[0], full[2] / full[0], full[0].long()
+        """For each of the equal bins of confidence: mean confidence, accuracy (both 0 where it is empty), samples."""
+        number, confidence, hits = self._bins
+        return confidence / number.clamp_min(1), hits / number.clamp_min(1), number.long()
 
     def per_class(self) -> dict[str, Tensor]:
         """precision, recall, f1 (0 where undefined) and count of true samples, K each."""

@@ -86,14 +86,17 @@ def test_calibration_error_by_its_definition(seed, n):
     meter = filled(probabilities, label)
     assert meter.scores()["calibration_error"].value == pytest.approx(wanted, abs=1e-5)
     mean, accuracy, count = meter.calibration()
+    assert len(mean) == len(accuracy) == len(count) == 15
     assert count.sum() == n
     assert ((count / n) * (mean - accuracy).abs()).sum().item() == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_confidence_on_the_border_of_two_bins_is_the_lower_ones():
-    # (8/15, 9/15] holds both 0.55 and 0.6
+    # (8/15, 9/15] holds both 0.55 and 0.6, and is the ninth; the others are there, and empty
     mean, accuracy, count = filled(torch.tensor([[0.6, 0.4], [0.55, 0.45]]), torch.tensor([0, 1])).calibration()
-    assert (mean.tolist(), accuracy.tolist(), count.tolist()) == (pytest.approx([0.575]), [0.5], [2])
+    assert mean.tolist() == pytest.approx([0.0] * 8 + [0.575] + [0.0] * 6)
+    assert accuracy.tolist() == [0.0] * 8 + [0.5] + [0.0] * 6
+    assert count.tolist() == [0] * 8 + [2] + [0] * 6
 
 
 def test_what_is_better_when_high_and_what_when_low():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -8,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import mean_absolute_error, precision_recall_fscore_support, r2_score
 
 from visus import viz
+from visus.metrics import LabelMeter
 from visus.viz import style
 
 NAMES = [
@@ -171,6 +173,25 @@ def test_calibration_draws_wilson_intervals(look):
     peers = [binomtest(right, count).proportion_ci(method="wilson") for right, count in ((8, 10), (40, 40))]
     assert np.allclose(drawn, [(each.low, each.high) for each in peers], atol=1e-6)
     look(viz.calibration([0.5], [1.0], [1], None))
+
+
+def test_calibration_counts_stand_under_the_confidences_that_they_are_of():
+    """Two classes, so no confidence is below a half: a sample at 0.55, three at 0.9 of which two are right."""
+    meter = LabelMeter(2)
+    meter.update(torch.tensor([[0.55, 0.45], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]), torch.tensor([0, 0, 0, 0]))
+    upper, lower = viz.calibration(*(column.tolist() for column in meter.calibration())).axes
+    bars = [bar for bar in lower.patches if bar.get_height()]
+    assert [bar.get_height() for bar in bars] == [1, 3]
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [
+        (pytest.approx(8 / 15), pytest.approx(9 / 15)),  # 0.55
+        (pytest.approx(13 / 15), pytest.approx(14 / 15)),  # 0.9
+    ]
+    points = upper.lines[-1]
+    assert list(points.get_xdata()) == pytest.approx([0.55, 0.9])
+    assert list(points.get_ydata()) == pytest.approx([1, 2 / 3])
+
+
+def test_calibration_without_a_sample(look):
     look(viz.calibration([0.0] * 15, [0.0] * 15, [0] * 15, 0.0))
 
 
