@@ -49,13 +49,15 @@ GOLDENS = 4
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. split: the one that the scores are of. history: one row an epoch."""
+    """A finished run. split: the one that the scores are of. history: one row an epoch. best: which row's weights were
+    kept, None where nothing was trained."""
 
     folder: Path
     recipe: Recipe = field(repr=False)
     scores: dict[str, Score]
     split: str
     history: tuple[dict[str, float], ...] = field(repr=False)
+    best: int | None = field(repr=False)
 
     def predictor(self) -> Predictor:
         """The bundle, loaded."""
@@ -75,7 +77,7 @@ def train_recipe(
                 training.find_rate()
             folder.write_recipe(training.recipe)
             folder.write_environment(())
-            return training.go(State())
+            return training.go(State(seconds=training.seconds))
 
 
 def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None = None) -> Run:
@@ -134,7 +136,9 @@ class _Training:
         self.learners: tuple[Learner, ...] = ready(players(plan, self.model), recipe.optim)
         self.loaders, skipped = read_splits(plan, self.device, watch)
         self.skipped: list[Skipped] = [*plan.dataset.skipped, *skipped]
+        began = time.perf_counter()
         self.features = known_features(self.start, self.loaders, self.precision, watch)
+        self.seconds = time.perf_counter() - began if self.features else 0.0  # of training, before the first step
         self.turns = recipe.budget.accumulate * sum(learner.player.turns for learner in self.learners)
         self.steps_per_epoch = max(1, len(self.loaders["train"]) // max(1, self.turns))
         self.steps = self.steps_per_epoch * recipe.budget.epochs
@@ -218,6 +222,7 @@ class _Training:
                     self._save(state)
                     if self._enough(state, epochs):
                         break
+                    began = time.perf_counter() - state.seconds  # measuring and saving aren't training
                 if asked.is_set():
                     self._save(state)
                     self._stop(state)
@@ -291,7 +296,7 @@ class _Training:
         self._bundle(found, split)
         write_report(self.folder, self.plan, found, split, state.history, state.best, state.seconds)
         self._tell(found, split, state)
-        return Run(self.folder.path, self.recipe, found.scores, split, tuple(state.history))
+        return Run(self.folder.path, self.recipe, found.scores, split, tuple(state.history), state.best)
 
     def _bundle(self, found: Evaluation, split: str) -> None:
         prepared = self.loaders["val" if "val" in self.loaders else split].prepared

@@ -246,7 +246,8 @@ def _draw(found: Transferred, dataset: Dataset, goal: str) -> None:
     histories = {name: run.history for name, run, _ in rows if run.history and f"val/{goal}" in run.history[0]}
     if histories:
         title = f"{network} on {viz.label(dataset.name, 40)}: validation {goal.replace('_', ' ')}"
-        viz.save(viz.compared_curves(histories, goal, title), found.folder / CURVES)
+        best = {name: run.best for name, run, _ in rows if run.best is not None}
+        viz.save(viz.compared_curves(histories, best, goal, title), found.folder / CURVES)
         lines += ["", f"![Validation curves]({CURVES})"]
     write_atomic(found.folder / "transfer.md", "\n".join([*lines, ""]))
 

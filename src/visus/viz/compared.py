@@ -4,44 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from visus.viz import style
 
+_SHORTEST = 1e-3  # seconds; a log scale has no place for none
+
 
 def compared_curves(
-    histories: Mapping[str, Sequence[Mapping[str, float]]], metric: str, title: str, note: str = ""
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    best: Mapping[str, int],
+    metric: str,
+    title: str,
+    note: str = "",
 ) -> Figure:
-    """One metric of several runs on validation data, the higher the better, against the epoch and the seconds.
+    """One metric of several runs on validation data against the epoch and the seconds.
 
-    histories: name of the run → a row an epoch, with "epoch", "seconds" and "val/<metric>".
+    histories: name of the run → a row an epoch, with "epoch", "seconds" and "val/<metric>". best: name → the row to
+    mark, of the epoch that was kept.
     """
-    drawn = style.figure(9.2, 3.9)
+    drawn = style.figure(9.2, 4.0 + 0.2 * len(histories))
     left, right = drawn.subplots(1, 2, sharey=True)
-    share = all(0 <= value <= 1 for rows in histories.values() for value in _column(rows, metric))
+    share = all(0 <= row[f"val/{metric}"] <= 1 for rows in histories.values() for row in rows)
     style.panel(left, title, "epoch", note=note)
     left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     style.panel(right, "", "seconds of training, log scale")
-    for axes, name in ((left, "epoch"), (right, "seconds")):
-        for place, (run, rows) in enumerate(histories.items()):
-            values = _column(rows, metric)
-            at = [max(row[name], 1e-2) for row in rows]
-            color = style.CYCLE[place % len(style.CYCLE)]
-            axes.plot(at, values, color=color, linewidth=1.8, label=style.label(run, 32))
-            best = int(np.argmax(values))
-            axes.plot(at[best], values[best], "o", color=color, markersize=5)
-            said = style.percent(values[best], 1) if share else f"{values[best]:.3g}"
-            axes.annotate(said, (at[best], values[best]), (0, 6), textcoords="offset points", ha="center",
-                          **style.words(color=color))  # fmt: skip
+    right.set_xscale("log")
+    for place, (run, rows) in enumerate(histories.items()):
+        values = [row[f"val/{metric}"] for row in rows]
+        color, chosen = style.CYCLE[place % len(style.CYCLE)], best[run]
+        said = style.percent(values[chosen], 1) if share else f"{values[chosen]:.3g}"
+        name = f"{style.label(run, 32)}: {said} after epoch {rows[chosen]['epoch']:g}, which was kept"
+        for axes, along in ((left, "epoch"), (right, "seconds")):
+            at = [max(row[along], _SHORTEST) for row in rows]
+            axes.plot(at, values, color=color, linewidth=1.8, marker="o", markersize=2.5, label=name)
+            axes.plot(at[chosen], values[chosen], "o", color=color, markersize=7, markeredgecolor=style.PAPER, zorder=4)
     if share:
         left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.percent(value)))
-    right.set_xscale("log")
-    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    style.legend(right, loc="lower right")
+    low, high = right.get_xlim()
+    right.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    right.xaxis.set_minor_formatter(NullFormatter())
+    handles, names = left.get_legend_handles_labels()
+    drawn.legend(
+        handles, names, loc="outside lower left", frameon=False, labelcolor=style.INK, handlelength=1.4,
+        prop={"family": list(style.families()), "size": style.SMALL},
+    )  # fmt: skip
     return drawn
-
-
-def _column(rows: Sequence[Mapping[str, float]], metric: str) -> list[float]:
-    return [row[f"val/{metric}"] for row in rows]

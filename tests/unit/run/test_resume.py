@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,38 @@ def test_a_runs_recipe_gives_the_same_run_again(whole: Path, tmp_path: Path) -> 
     visus.train(recipe=str(whole / "recipe.toml"), run=tmp_path / "again", watch=Silent())
     assert same(tmp_path / "again", whole)
     assert (tmp_path / "again" / "recipe.toml").read_text() == (whole / "recipe.toml").read_text()
+
+
+class Clock(Silent):  # type: ignore[misc]
+    """A watcher by whom time passes: a second a training step, a thousand between epochs."""
+
+    def __init__(self) -> None:
+        self.now = 5.0
+        self.works: Counter[str] = Counter()
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def event(self, kind: str, facts: Mapping[str, Any]) -> None:
+        self.now += 1000
+
+    @contextmanager
+    def work(self, title: str) -> Iterator[Bar]:
+        def bar(done: int, total: int, note: str = "") -> None:
+            self.works[title] += 1
+            self.now += 1 if title == "training" else 1000
+
+        yield bar
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("visus.run.training.time", clock)
+    run = visus.train(
+        "digits", model="mlp", epochs=3, batch=256, settings=QUICK, run=tmp_path, device="cpu", watch=clock
+    )
+    # the clock is read before a step is told, so the last of an epoch's four counts as what is between epochs
+    assert [row["seconds"] for row in run.history] == [3, 6, 9]
 
 
 def test_33_a_damaged_checkpoint_is_passed_over_for_the_one_before(whole: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 
 import visus
 from tests.helpers import class_folders
-from tests.unit.run.test_resume import Stop, same
+from tests.unit.run.test_resume import Clock, Stop, same
 from visus.adaptation import Full, Linear, Partial, Scratch, Stage
 from visus.data.dataset import Data
 from visus.data.open import open_dataset
@@ -132,6 +132,15 @@ def test_resume_is_bit_identical(file, tmp_path, settings):
         train(tmp_path / "run", file, *settings, watch=Stop(6))
     visus.resume(tmp_path / "run", Silent())
     assert same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_features_that_are_computed_once_are_in_the_first_epochs_seconds(file, tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("visus.run.training.time", clock)
+    run = train(tmp_path / "run", file, "transfer.kind=linear", watch=clock)
+    assert clock.works["features of train"] > 0
+    features = 1000 * (clock.works["features of train"] + clock.works["features of val"])
+    assert [row["seconds"] for row in run.history] == [features + 3, features + 6]
 
 
 def test_weights_that_changed_are_noticed(file, tmp_path):
