@@ -19,7 +19,11 @@ from visus.spec import dumps
 
 TITLES = {
     "curves": ("Learning curves", "One point an epoch; the marked epoch is the one that was kept."),
-    "confusion": ("Confusion matrix", "Rows: the truth. Columns: what was predicted. Shading: share of the row."),
+    "confusion": (
+        "Confusion matrix",
+        "Rows: the truth. Columns: what was predicted. The darker, the larger the share "
+        "of the row; right is blue, wrong is orange.",
+    ),
     "per_class": ("Class by class", "Precision, recall and F1, with the number of samples of each class."),
     "worst": ("Worst errors", "The samples with the greatest error: wrong labels and hard images show here first."),
     "samples": ("Samples", "Spread evenly over the split, not chosen."),

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from visus.viz import style
@@ -22,10 +21,11 @@ _FULL = 0.1  # shades go to the largest error, but at least to this share: few e
 
 
 def confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
-    """A confusion matrix whose errors stand out: the darker a cell, the larger its share of the true class.
+    """A confusion matrix: the darker a cell, the larger its share of the true class; right is blue, wrong is orange.
 
     matrix: K×K counts, row = true class, column = predicted class. labels: the K names.
-    Up to 20 classes each cell shows its count; above that, the pairs that are confused most are listed beside.
+    Up to 20 classes each cell shows its count, and shades go from none to all of a class; above that, only errors have
+    a shade, up to the largest, and the pairs that are confused most are listed beside.
     """
     counts = np.asarray(matrix)
     size = len(labels)
@@ -33,7 +33,7 @@ def confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
         raise ValueError(f"a confusion matrix of {size} labels is {size}×{size}, not {counts.shape}")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(size, dtype=bool), 0.0, shares)
-    return _small(counts, shares, errors, labels) if size <= _NUMBERED else _large(counts, errors, labels)
+    return _small(counts, shares, labels) if size <= _NUMBERED else _large(counts, errors, labels)
 
 
 def confused_pairs(matrix: np.ndarray, labels: Sequence[str], most: int = _PAIRS) -> list[str]:
@@ -122,26 +122,26 @@ def calibration(
     return drawn
 
 
-def _small(counts: np.ndarray, shares: np.ndarray, errors: np.ndarray, labels: Sequence[str]) -> Figure:
+def _small(counts: np.ndarray, shares: np.ndarray, labels: Sequence[str]) -> Figure:
     size = len(labels)
     names = [style.label(name, 24) for name in labels]
     cell = 0.62 if size <= 6 else 0.44 if size <= 12 else 0.37
     wide = max(style.columns(name) for name in names) * 0.075
     slanted = wide > cell - 0.06
     drawn = style.figure(
-        max(3.6, size * cell + wide + 1.5), max(2.4, size * cell + (0.75 * wide if slanted else 0.2) + 0.9)
+        max(3.6, size * cell + wide + 1.5), max(2.4, size * cell + (0.75 * wide if slanted else 0.2) + 1.05)
     )
-    axes = style.panel(drawn.subplots(), "Confusion matrix", "predicted class", "true class", grid="")
-    top = max(float(errors.max()), _FULL)
+    axes = style.panel(
+        drawn.subplots(), "Confusion matrix", "predicted class\nshade: share of the true class", "true class", grid=""
+    )
     axes.set_facecolor("#f7f8f9")
-    shade = np.ma.masked_where(counts * ~np.eye(size, dtype=bool) == 0, errors)
-    axes.imshow(shade, cmap=style.ERRORS, vmin=0, vmax=top, aspect="equal")
+    right = np.eye(size, dtype=bool)
+    for kind, colors in ((right, style.HITS), (~right, style.ERRORS)):
+        axes.imshow(np.ma.masked_where(~kind | (counts == 0), shares), cmap=colors, vmin=0, vmax=1, aspect="equal")
     for row in range(size):
-        axes.add_patch(Rectangle((row - 0.5, row - 0.5), 1, 1, color="#e8f1f7", linewidth=0))
         for column in range(size):
             number = int(counts[row, column])
-            dark = row != column and errors[row, column] > 0.7 * top
-            color = style.BLUE if row == column else style.PAPER if dark else style.INK
+            color = style.PAPER if shares[row, column] > 0.6 else style.INK
             shown = f"{number:,}" if number or row == column else ""
             font = style.SMALL if size <= 6 or len(shown) < 5 else 7 if len(shown) < 6 else 5.5
             axes.text(column, row, shown, ha="center", va="center", **style.words(font, color))

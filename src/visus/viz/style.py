@@ -25,6 +25,7 @@ BLUE, ORANGE, GREEN, AMBER, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69
 CYCLE = (BLUE, ORANGE, GREEN, AMBER, PURPLE, SKY)
 RIGHT, WRONG = BLUE, ORANGE
 INK, MUTED, LINE, SHADE, PAPER = "#1f2328", "#6b7280", "#e3e6ea", "#f3f4f6", "#ffffff"
+HITS = LinearSegmentedColormap.from_list("hits", ["#eef5fa", "#9cc7e1", BLUE])
 ERRORS = LinearSegmentedColormap.from_list("errors", ["#fff4ec", "#fdc9a0", "#f08a4b", ORANGE, "#8f3a00"])
 DENSITY = LinearSegmentedColormap.from_list("density", ["#dcebf5", "#7db8dc", BLUE, "#00324f"])
 

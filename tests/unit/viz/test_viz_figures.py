@@ -106,6 +106,19 @@ def test_a_small_confusion_matrix_shows_each_count(look):
     assert {"1,180", "43", "67", "2,011", "96 %", "97 %", "cat", "dog"} <= set(found)  # 1180/1223, 2011/2078
 
 
+def test_shades_of_a_small_confusion_matrix_are_shares_of_its_rows():
+    """An error of 7 % is pale, whatever the largest error is; what is right is darker."""
+    hits, errors = viz.confusion(np.array([[93, 7], [0, 50]]), ["ants", "bees"]).axes[0].images
+    assert (hits.norm.vmin, hits.norm.vmax) == (errors.norm.vmin, errors.norm.vmax) == (0, 1)
+    nan = np.nan
+    np.testing.assert_allclose(np.ma.filled(hits.get_array(), nan), [[0.93, nan], [nan, 1.0]])
+    np.testing.assert_allclose(np.ma.filled(errors.get_array(), nan), [[nan, 0.07], [nan, nan]])
+    light = {share: np.array(style.ERRORS(share)[:3]).mean() for share in (0.0, 0.07, 0.5, 1.0)}
+    assert light[0.07] > 0.9 * light[0.0]
+    assert light[0.07] > light[0.5] > light[1.0]
+    assert np.array(style.HITS(0.93)[:3]).mean() < light[0.07]
+
+
 @pytest.mark.parametrize("classes", [1, 2, 6, 10, 20])
 def test_confusion_of_few_classes_with_odd_names(look, classes):
     matrix = np.random.default_rng(0).integers(0, 2000, (classes, classes))
