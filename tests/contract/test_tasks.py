@@ -8,6 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from visus.data.preprocess import Placement
 from visus.data.types import Batch, Schema, Target, Targets
@@ -157,6 +158,7 @@ def test_predictions_are_in_the_names_and_units_of_the_data(setting):
     placed = predictions[0].on(image, Placement(1, 1, 0, 0, 12, 12))
     assert isinstance(placed, setting.kind)
     assert isinstance(placed.plot(), Figure)
+    assert "$cat.jpg" in [text.get_text().replace("\\", "") for text in placed.plot("$cat.jpg").findobj(Text)]
     plt.close("all")
 
 

@@ -182,7 +182,7 @@ def predict(
             from visus import viz
 
             out.mkdir(parents=True, exist_ok=True)
-            viz.save(prediction.plot(), out / f"{number:05d}-{Path(name).stem[:80]}.png")
+            viz.save(prediction.plot(Path(name).name), out / f"{number:05d}-{Path(name).stem[:80]}.png")
     if failed:
         from visus.errors import DataError
 

@@ -33,8 +33,8 @@ class Prediction(Protocol):
     def text(self) -> str:
         """One line for a person."""
 
-    def plot(self) -> Figure:
-        """A picture of it, on the image where there is one."""
+    def plot(self, title: str = "Prediction") -> Figure:
+        """A picture of it, on the image where there is one. title: such as the name of the file."""
 
     def on(self, image: np.ndarray, placement: Placement) -> Self:
         """The same, of this H×W×C uint8 image: pixel coordinates are moved from the network's frame to the image."""

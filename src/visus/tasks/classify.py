@@ -58,11 +58,11 @@ class Classification:
     def text(self) -> str:
         return ", ".join(f"{label} {share:.1%}" for label, share in self.top(3))
 
-    def plot(self) -> Figure:
+    def plot(self, title: str = "Prediction") -> Figure:
         from visus import viz
 
         names, shares = zip(*self.top(), strict=True)
-        return viz.top(names, shares, self.image)
+        return viz.top(names, shares, self.image, title)
 
     def on(self, image: np.ndarray, placement: Placement) -> Classification:
         return replace(self, image=image)
@@ -94,11 +94,11 @@ class Tagging:
     def text(self) -> str:
         return ", ".join(self.present) or "none of the labels"
 
-    def plot(self) -> Figure:
+    def plot(self, title: str = "Prediction") -> Figure:
         from visus import viz
 
         names, shares = zip(*self.top(), strict=True)
-        return viz.top(names, shares, self.image)
+        return viz.top(names, shares, self.image, title)
 
     def on(self, image: np.ndarray, placement: Placement) -> Tagging:
         return replace(self, image=image)

@@ -42,11 +42,11 @@ class Regression:
     def text(self) -> str:
         return ", ".join(f"{name} {value:.4g}" for name, value in self.row().items())
 
-    def plot(self) -> Figure:
+    def plot(self, title: str = "Prediction") -> Figure:
         from visus import viz
 
         image = np.full((8, 8, 1), 255, np.uint8) if self.image is None else self.image
-        return viz.sheet([image], [self.text()], "Prediction")
+        return viz.sheet([image], [self.text()], title)
 
     def on(self, image: np.ndarray, placement: Placement) -> Regression:
         return replace(self, image=image)

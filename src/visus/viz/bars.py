@@ -8,22 +8,27 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from visus.viz import style
 from visus.viz.sheets import show
 
 _NAMED = 40  # up to as many classes get bars with their names
 _ENDS = 8
+_ENDS_OF_SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
-def top(labels: Sequence[str], probabilities: Sequence[float], image: np.ndarray | None = None) -> Figure:
+def top(
+    labels: Sequence[str], probabilities: Sequence[float], image: np.ndarray | None = None, title: str = "Prediction"
+) -> Figure:
     """One prediction: the image (H×W×C uint8), if given, beside a bar for each class, the likeliest on top.
 
-    labels, probabilities: the k classes to show, in any order, and how likely each is (0 to 1).
+    labels, probabilities: the k classes to show, in any order, and how likely each is (0 to 1). The scale begins at 0
+    and ends at a round number above the likeliest.
     """
     chances = np.asarray(probabilities, dtype=float)
     order = np.argsort(-chances, kind="stable")
-    height = max(0.9 + 0.34 * len(order), 1.9 if image is None else 2.9)
+    height = max(1.0 + 0.34 * len(order), 1.7 if image is None else 2.4)
     wide = 0.0 if image is None else (height - 0.3) * min(max(image.shape[1] / image.shape[0], 0.4), 1.6)
     drawn = style.figure(5.4 + wide, height)
     if image is None:
@@ -33,16 +38,21 @@ def top(labels: Sequence[str], probabilities: Sequence[float], image: np.ndarray
         show(style.panel(beside, grid=""), image)
         beside.set(xticks=[], yticks=[])
         beside.spines["bottom"].set_visible(False)
-    style.panel(axes, "Prediction", grid="")
-    y = np.arange(len(order))
-    colors = [style.BLUE] + ["#a9cbe0"] * (len(order) - 1)
-    axes.barh(y, np.nan_to_num(chances[order]), height=0.62, color=colors)
+    style.panel(axes, style.label(title, 38), grid="x")
+    y, shown = np.arange(len(order)), np.nan_to_num(chances[order])
+    end = next(each for each in _ENDS_OF_SCALES if each >= min(max(shown, default=0.0), 1.0))
+    thick = min(0.62, 0.3 * len(order) / (height - 0.9))  # at most 0.3 inches, however few there are
+    axes.barh(y, shown, height=thick, color=[style.BLUE] + ["#a9cbe0"] * (len(order) - 1))
+    halo = withStroke(linewidth=3, foreground=style.PAPER)  # a line of the grid may stand there
     for row, chance in enumerate(chances[order]):
-        axes.text(
-            np.nan_to_num(chance) + 0.015, row, _percent(chance), va="center", **style.words(style.SMALL, style.INK)
-        )
+        place = (shown[row], row)
+        axes.annotate(
+            _percent(chance), place, (4, 0), textcoords="offset points", va="center",
+            path_effects=[halo], **style.words(style.SMALL, style.INK),
+        )  # fmt: skip
     axes.set_yticks(y, [style.label(labels[each], 30) for each in order], color=style.INK, fontsize=style.TEXT)
-    axes.set(xlim=(0, 1.14), ylim=(max(len(order), 3) - 0.5, -0.5), xticks=[])
+    axes.set(xlim=(0, 1.16 * end), ylim=(len(order) - 0.5, -0.5), xticks=np.linspace(0, end, 5 if end == 0.2 else 6))
+    axes.xaxis.set_major_formatter(lambda share, _: style.percent(share, 0 if end >= 0.05 else 1))
     axes.spines["bottom"].set_visible(False)
     axes.spines["left"].set_visible(True)
     return drawn

@@ -315,6 +315,32 @@ def test_top_puts_the_likeliest_first(look):
     look(viz.top(["only"], [1.0], np.zeros((400, 20), np.uint8)))
 
 
+@pytest.mark.parametrize(
+    ("likeliest", "last"),
+    [(0.004, 0.01), (0.03, 0.05), (0.323, 0.5), (0.5, 0.5), (0.51, 1.0), (1.0, 1.0), (1.0000001, 1.0)],
+)
+def test_the_scale_of_a_prediction_ends_at_a_round_number_above_the_likeliest(look, likeliest, last):
+    figure = viz.top(["palace", "library", "castle"], [likeliest, likeliest / 2, 0.0], title="a photo.jpg")
+    look(figure)
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "a photo.jpg"
+    assert axes.get_xticks()[[0, -1]].tolist() == [0, pytest.approx(last)]
+    assert axes.get_xlim()[0] == 0
+    assert f"{100 * last:.0f} %" in [label.get_text() for label in axes.get_xticklabels()] or last < 0.05
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 5])
+def test_the_bars_of_a_prediction_fill_their_panel(look, classes):
+    """The middles of k bars stand at 1/2k, 3/2k, … of the height, from above."""
+    figure = viz.top(names(classes), [0.1] * classes, np.zeros((30, 30, 3), np.uint8))
+    look(figure)
+    axes = figure.axes[-1]
+    middles = axes.transAxes.inverted().transform(
+        axes.transData.transform([(0, bar.get_y() + bar.get_height() / 2) for bar in axes.patches])
+    )[:, 1]
+    assert middles.tolist() == pytest.approx([1 - (2 * row + 1) / (2 * classes) for row in range(classes)])
+
+
 @pytest.mark.parametrize("classes", [1, 2, 10, 40, 41, 1000])
 @pytest.mark.parametrize("splits", [1, 3])
 def test_counts(look, classes, splits):
