@@ -89,7 +89,7 @@ def models(
         from visus import viz
 
         cards = {name: CATALOG[name] for name in names}
-        write(chart, ".png", viz.png(viz.accuracy_against_cost(cards, against, data or STANDARD)))
+        write(chart, ".png", viz.png(viz.accuracy_against_cost(cards, against, data or STANDARD, CATALOG)))
     if json:
         for name in names:
             line(_facts(name, CATALOG[name]))
@@ -147,7 +147,7 @@ def _elsewhere(card: Card) -> str:
 
 
 def history(*, chart: Path | None = None, json: Json = False) -> None:
-    """Show who won the ImageNet challenge, year by year, and with what.
+    """Show the best entries to the ImageNet challenge, year by year: the winners, and who came second in 2014.
 
     Parameters
     ----------

@@ -43,6 +43,19 @@ def test_errors_by_year_can_be_read(look):
     look(viz.errors_by_year(ENTRIES[:1]))
 
 
+def test_numbers_keep_clear_of_the_line_of_a_person(look):
+    """Those of bars below the line stand inside of them, all others above."""
+    figure = viz.errors_by_year(ENTRIES, HUMAN_ERROR)
+    look(figure)
+    axes = figure.axes[0]
+    line = axes.transData.transform((0, HUMAN_ERROR))[1]
+    texts = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    for entry in ENTRIES:
+        box, top = texts[f"{entry.error:.1f}"], axes.transData.transform((0, entry.error))[1]
+        assert (box.y1 < top) == (entry.error < HUMAN_ERROR)
+        assert box.y1 < line - 2 or box.y0 > line + 2
+
+
 @pytest.mark.parametrize("against", ["multiply-adds", "parameters"])
 @pytest.mark.parametrize(("count", "families"), [(2, 1), (12, 4), (150, 40)])
 def test_names_do_not_touch_however_many_there_are(look, count, families, against):
@@ -90,8 +103,39 @@ def test_the_dashed_line_passes_those_that_nothing_beats_for_less():
 def test_areas_grow_with_the_other_cost():
     cards = {str(index): card("f", 1e9 + index, 10**index, 30 - index) for index in range(5, 9)}
     (marks,) = viz.accuracy_against_cost(cards).axes[0].collections
-    areas = marks.get_sizes() - 26  # the smallest mark
-    assert np.allclose(areas / areas[-1], [1e-3, 1e-2, 1e-1, 1])
+    areas = marks.get_sizes()
+    assert areas[2] / areas[3] == pytest.approx(0.1)
+    assert areas[0] == areas[1] == 18  # a hundredth would be too small to be seen
+    shown = [text.get_text() for text in viz.accuracy_against_cost(cards).legends[1].get_texts()]
+    assert shown == ["10 M parameters", "100 M parameters"]  # and no size that is drawn as a dot
+
+
+def test_each_family_looks_different():
+    for families in (3, 22, 40):
+        figure = viz.accuracy_against_cost(many(80, families))
+        looks = [
+            (tuple(marks.get_facecolor()[0]), marks.get_paths()[0].vertices.tobytes())
+            for marks in figure.axes[0].collections
+            if len(marks.get_offsets())
+        ]
+        assert len({color for color, _ in looks}) == len(looks) == families
+
+
+def test_other_networks_stand_behind_in_grey(look):
+    cards = {"a": card("f", 1e9, 1e6, 30), "near": card("g", 2e9, 2e6, 28), "far": card("g", 1e12, 1e6, 90)}
+    figure = viz.accuracy_against_cost({"a": cards["a"]}, among=cards)
+    look(figure)
+    axes = figure.axes[0]
+    grey, own = axes.collections
+    assert [tuple(dot) for dot in grey.get_offsets()] == [(2e9, 72), (1e12, 10)]
+    assert [tuple(dot) for dot in own.get_offsets()] == [(1e9, 70)]
+    (low, high), (least, most) = axes.get_xlim(), axes.get_ylim()
+    assert low < 1e9 / 10**0.5  # a decade with the one in its middle, and a little more
+    assert 1e9 * 10**0.5 < high < 1e10
+    assert (least, most) == pytest.approx((65 - 0.9, 75 + 0.9))  # ten points, and a little more
+    assert "grey: other networks" in named(figure)[0]
+    assert named(figure)[1:] == ["a"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["f"]
 
 
 def test_without_any_figures_it_says_what_there_is():
