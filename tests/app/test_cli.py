@@ -398,6 +398,9 @@ def test_features_to_a_file_and_a_map(weights: Path) -> None:
     lines = visus(*words, "--out", "f.npz", "--map", "map.png", "--json", cwd=weights).stdout.splitlines()
     assert {"event": "features", "file": "f.npz", "samples": 300, "features": 64} in map(json.loads, lines)
     assert "are written as" in visus(*words, "--out", "f.xlsx", cwd=weights, status=2).stderr
+    wrong = visus(*words, "--out", "g.csv", "--map", "map.jpg", cwd=weights, status=2)
+    assert "map.jpg: it is written as PNG" in wrong.stderr
+    assert not (weights / "g.csv").exists()  # refused before anything is computed
 
 
 def test_weights_are_listed_and_not_fetched(weights: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from visus.cli.learn import Json, Settings
-from visus.cli.show import printed, watcher
+from visus.cli.show import check_ending, printed, watcher, write
 
 
 def transfer(
@@ -113,6 +113,8 @@ def features(
     from visus.run.features import writable
 
     watch, out = watcher(json), writable(out)
+    if map_ is not None:
+        check_ending(map_, ".png")
     found = compute(source, model, weights=weights, stage=stage, split=split, batch=batch, device=device, watch=watch)
     written = found.save(out)
     facts = {"file": str(written), "samples": len(found.values), "features": found.values.shape[1]}
@@ -120,9 +122,11 @@ def features(
     if not json:
         printed(f"{written}: {len(found.values)} samples, {found.values.shape[1]} features each")
     if map_ is not None:
-        how = {"pca": "two principal components", "tsne": "t-SNE: neighbours stay together, distances mean little"}
+        points = found.placed(method)
+        note = "t-SNE: neighbours stay together, distances mean little"
+        if method == "pca":
+            note = f"two principal components, with {100 * found.explained(points):.0f} % of the variance"
         what = f"What {model} sees" if stage is None else f"What {model} sees, stage {stage}"
-        picture = viz.sample_map(
-            found.placed(method), found.labels.tolist(), found.classes, viz.label(what, 60), how[method]
-        )
-        watch.say(str(viz.save(picture, map_)))
+        picture = viz.sample_map(points, found.labels.tolist(), found.classes, viz.label(what, 60), note)
+        write(map_, ".png", viz.png(picture))
+        watch.say(str(map_))

@@ -29,16 +29,24 @@ def printed(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
+def check_ending(path: Path, suffix: str) -> None:
+    """Raise SpecError where a file that the user named doesn't end as what is written to it does."""
+    from visus.data.image import printable
+    from visus.errors import SpecError
+
+    if path.suffix.lower() != suffix:
+        raise SpecError(
+            f"{printable(path)}: it is written as {suffix[1:].upper()}", f"name it {printable(path.stem)}{suffix}"
+        )
+
+
 def write(path: Path, suffix: str, data: bytes | str) -> None:
     """Write a file that the user named, and the folders on its way. Raises SpecError where that can't be."""
     from visus.data.image import printable
     from visus.errors import SpecError
     from visus.files import write_atomic
 
-    if path.suffix.lower() != suffix:
-        raise SpecError(
-            f"{printable(path)}: it is written as {suffix[1:].upper()}", f"name it {printable(path.stem)}{suffix}"
-        )
+    check_ending(path, suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)

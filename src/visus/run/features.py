@@ -87,6 +87,11 @@ class Features:
             few = TSNE(2, perplexity=min(30.0, (count - 1) / 3), init="pca", random_state=seed).fit_transform(few)
         return np.asarray(few if few.shape[1] == 2 else np.pad(few, ((0, 0), (0, 1))), np.float32)
 
+    def explained(self, points: np.ndarray) -> float:
+        """The share of the values' variance that N×2 points hold, which `placed` made of principal components."""
+        whole = self.values.var(0, dtype=np.float64).sum()
+        return float(points.var(0, dtype=np.float64).sum() / whole) if whole else 1.0
+
 
 def features(
     source: str | Path,

@@ -120,12 +120,14 @@ def test_another_ending(tmp_path):
 def test_principal_components_are_those_of_the_covariance():
     """The plane of the two eigenvectors of the covariance with the largest eigenvalues; each up to its sign."""
     values = np.random.default_rng(1).normal(size=(40, 5)).astype(np.float32) * [5, 3, 1, 1, 1]
-    found = Features(values.astype(np.float32), ("x",) * 40, np.zeros(40, int), ("a",)).placed("pca")
+    features = Features(values.astype(np.float32), ("x",) * 40, np.zeros(40, int), ("a",))
+    found = features.placed("pca")
     centred = values - values.mean(0)
-    _, vectors = np.linalg.eigh(np.cov(centred.T))
+    variances, vectors = np.linalg.eigh(np.cov(centred.T))
     wanted = centred @ vectors[:, ::-1][:, :2]
     assert np.allclose(np.abs(found), np.abs(wanted), atol=1e-3)
     assert np.allclose(np.abs(found), np.abs(PCA(2).fit_transform(values)), atol=1e-3)
+    assert features.explained(found) == pytest.approx(variances[-2:].sum() / variances.sum(), rel=1e-5)
 
 
 def test_t_sne_keeps_groups_apart_and_repeats():
