@@ -22,6 +22,7 @@ from visus.prediction import Predictor
 from visus.run.recipe import compose
 from visus.run.watch import Bar
 from visus.tasks import Case
+from visus.text import spoken
 
 KEPT = 24  # cases: the worst, and as many spread evenly over the split
 
@@ -119,7 +120,7 @@ def spread(samples: Samples, count: int) -> Samples:
 
 def rows_of(scores: dict[str, Score]) -> Sequence[Sequence[str]]:
     """Scores as rows of a table: name, value, 95 % interval, n."""
-    return [(name.replace("_", " "), score.text, score.interval, str(score.n)) for name, score in scores.items()]
+    return [(spoken(name), score.text, score.interval, str(score.n)) for name, score in scores.items()]
 
 
 def epoch_line(row: dict[str, float], epochs: int, goal: str) -> str:

@@ -16,6 +16,7 @@ from visus.run.evaluation import Evaluation, rows_of
 from visus.run.folder import RunFolder
 from visus.run.resolve import Plan
 from visus.spec import dumps
+from visus.text import spoken, titled
 
 TITLES = {
     "curves": ("Learning curves", "One point an epoch; the marked epoch is the one that was kept."),
@@ -46,15 +47,12 @@ def write_report(
     pictures = []
     for name, figure in figures.items():
         path = viz.save(figure, folder.plots / f"{name}.png")
-        title, note = TITLES.get(name.rstrip("_0123456789"), (name.replace("_", " ").capitalize(), ""))
+        title, note = TITLES.get(name.rstrip("_0123456789"), (titled(spoken(name)), ""))
         pictures.append(viz.Picture(title, note, path.read_bytes()))
     page = viz.render(
         f"{plan.recipe.model.name} on {plan.dataset.name}",
         f"Visus {__version__}, {date.today().isoformat()}, {folder.path.name}",
-        [
-            (f"{split} {name.replace('_', ' ')}".capitalize(), _headline(score))
-            for name, score in _headlines(found, plan)
-        ],
+        [(titled(f"{split} {spoken(name)}"), _headline(score)) for name, score in _headlines(found, plan)],
         tables=_tables(plan, found, split, history, seconds),
         pictures=pictures,
         texts=_texts(folder, plan, split),
@@ -69,8 +67,13 @@ def _headlines(found: Evaluation, plan: Plan) -> list[tuple[str, Score]]:
 
 
 def _headline(score: Score) -> str:
-    interval = f"95 % interval {score.interval}, " if score.interval else ""
-    return f"{score.text} ({interval}n = {score.n})"
+    interval = f"95 % interval {_unbroken(score.interval)}, " if score.interval else ""
+    return f"{score.text} ({interval}{_unbroken(f'n = {score.n}')})"
+
+
+def _unbroken(text: str) -> str:
+    """The text with spaces at which no line is broken."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _tables(
@@ -90,10 +93,11 @@ def _tables(
         ("training time", f"{seconds:.1f} s"),
         ("seed", str(plan.recipe.seed)),
     ]
+    figures = [[*cells[:2], _unbroken(cells[2]), *cells[3:]] for cells in rows_of(found.scores)]
     data = [(name, f"{len(samples):,} samples") for name, samples in plan.dataset.splits.items()]
     data.append(("source", plan.dataset.source or plan.recipe.data.source))
     return [
-        viz.Table(f"Figures on the {split} split", ("figure", "value", "95 % interval", "n"), rows_of(found.scores)),
+        viz.Table(f"Figures on the {split} split", ("figure", "value", "95 % interval", "n"), figures),
         viz.Table("Model", ("", ""), model),
         viz.Table("Data", ("", ""), data),
     ]

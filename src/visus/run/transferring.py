@@ -28,6 +28,7 @@ from visus.run.resolve import preprocess_of
 from visus.run.training import Run, train_recipe
 from visus.run.watch import Terminal, Watch
 from visus.spec import merge, tree
+from visus.text import spoken
 from visus.weights.load import put
 
 CURVES = "curves.png"
@@ -240,12 +241,11 @@ def _draw(found: Transferred, dataset: Dataset, goal: str) -> None:
     for name, run, seconds in rows:
         score = run.scores[goal]
         lines.append(
-            f"| {name} | {goal.replace('_', ' ')} ({run.split}) | {score.text} | {score.interval} | {score.n} | "
-            f"{seconds:.1f} |"
+            f"| {name} | {spoken(goal)} ({run.split}) | {score.text} | {score.interval} | {score.n} | {seconds:.1f} |"
         )
     histories = {name: run.history for name, run, _ in rows if run.history and f"val/{goal}" in run.history[0]}
     if histories:
-        title = f"{network} on {viz.label(dataset.name, 40)}: validation {goal.replace('_', ' ')}"
+        title = f"{network} on {viz.label(dataset.name, 40)}: validation {spoken(goal)}"
         best = {name: run.best for name, run, _ in rows if run.best is not None}
         viz.save(viz.compared_curves(histories, best, goal, title), found.folder / CURVES)
         lines += ["", f"![Validation curves]({CURVES})"]
@@ -254,7 +254,7 @@ def _draw(found: Transferred, dataset: Dataset, goal: str) -> None:
 
 def _tell(found: Transferred, goal: str, watch: Watch) -> None:
     table = [
-        (name, goal.replace("_", " "), score.text, score.interval, str(score.n), f"{seconds:.1f}")
+        (name, spoken(goal), score.text, score.interval, str(score.n), f"{seconds:.1f}")
         for name, run, seconds in _rows(found)
         for score in (run.scores[goal],)
     ]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from visus.text import digits, spoken, titled
 from visus.viz import style
 
 _SPLITS = {"train": style.MUTED, "val": style.BLUE, "test": style.ORANGE}
@@ -74,7 +75,7 @@ def rate_curve(
         room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
         axes.set_ylim(low - room, high + 2 * room)
     if suggestion is not None:
-        axes.axvline(suggestion, color=style.ORANGE, linewidth=1.4, label=f"suggested: {suggestion:.2g}")
+        axes.axvline(suggestion, color=style.ORANGE, linewidth=1.4, label=f"suggested: {digits(suggestion, 2)}")
     style.legend(axes, loc="best")
     return drawn
 
@@ -93,8 +94,7 @@ def _panels(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, str]]
 
 
 def _title(name: str) -> str:
-    spoken = "learning rate" if name == "rate" else name.replace("_", " ").replace("/", ", ")
-    return spoken[:1].upper() + spoken[1:]
+    return titled("learning rate" if name == "rate" else spoken(name))
 
 
 def _values(history: Sequence[Mapping[str, float]], column: str) -> np.ndarray:
@@ -111,10 +111,10 @@ def _note(history: Sequence[Mapping[str, float]], name: str, columns: Mapping[st
     if not len(known):
         return "no finite value"
     if name == "rate":
-        first, last = f"{known[0]:.2g}", f"{known[-1]:.2g}"
+        first, last = digits(known[0], 2), digits(known[-1], 2)
         return f"from {first} to {last}" if first != last else first
     at_best = [row[column] for row in history if best is not None and row.get("epoch") == best and column in row]
-    return f"{at_best[-1]:.4g} at the best epoch, {best}" if at_best else f"{known[-1]:.4g} at the end"
+    return f"{digits(at_best[-1], 4)} at the best epoch, {best}" if at_best else f"{digits(known[-1], 4)} at the end"
 
 
 def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, split: str, best: int | None) -> None:
@@ -136,4 +136,4 @@ def _scale(axes: Axes, name: str) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     if name == "rate" or axes.get_yscale() == "log":
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
+        axes.yaxis.set_major_formatter(lambda value, _: digits(value))

@@ -20,7 +20,11 @@ _CONTROLS = {code: None for code in range(32) if chr(code) not in "\t\n\r"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of texts. columns: the heads. rows: as many cells each. note: what the reader should know of it."""
+    """A table of texts.
+
+    columns: the heads; where all are empty, there is no row of them. rows: as many cells each. note: what the reader
+    should know of it.
+    """
 
     title: str
     columns: tuple[str, ...]

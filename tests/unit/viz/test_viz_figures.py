@@ -60,6 +60,23 @@ def test_a_loss_that_falls_far_has_a_log_scale():
     assert viz.learning_curves(rows[:2], None).axes[0].get_yscale() == "linear"
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "ticks", "note"),
+    [
+        (1e-2, 1e-5, {"10⁻⁵", "0.0001", "0.001", "0.01"}, "from 0.01 to 10⁻⁵"),  # a log scale
+        (8e-6, 2e-5, {"10⁻⁵", "2 × 10⁻⁵"}, "from 8 × 10⁻⁶ to 2 × 10⁻⁵"),
+        (0.02, 0.1, {"0.02", "0.1"}, "from 0.02 to 0.1"),
+    ],
+)
+def test_small_rates_are_written_as_powers_of_ten(look, first, last, ticks, note):
+    rows = [{"epoch": epoch, "rate": rate} for epoch, rate in enumerate(np.geomspace(first, last, 7), 1)]
+    figure = viz.learning_curves(rows)
+    look(figure)
+    assert ticks <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
+    assert note in words(figure)
+    assert not any("e-" in text for text in words(figure))
+
+
 def test_missing_and_infinite_values_are_left_out(look):
     rows = history(6)
     rows[2]["val/loss"] = float("nan")

@@ -109,6 +109,13 @@ def test_a_headline_figure_is_apart_from_its_detail():
     assert page.of("dd") == ["98.6 %", "95 % interval 96.9–99.4, n = 360", "3"]
 
 
+def test_a_table_without_heads_has_no_row_of_them():
+    page = Page(viz.render("t", tables=[viz.Table("Data", ("", ""), [("train", "221 samples")])]))
+    assert not page.of("th")
+    assert not any(tag == "thead" for tag, _ in page.tags)
+    assert page.of("td") == ["train", "221 samples"]
+
+
 def test_numbers_stand_flush_right():
     rows = [("a", "1,000", "98.6 %", "", "1e-5"), ("2", "−3.5", "–", "7", "3")]
     assert viz.Table("t", tuple("abcde"), rows).numeric == (False, True, True, True, True)
