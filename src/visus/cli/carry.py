@@ -47,13 +47,13 @@ def transfer(
     scratch
         Train the same network from random weights too.
     epochs
-        Passes over the training samples, of the plan.
+        Passes over the training samples; from scratch too, unless the plan learns on features.
     seed
         Fixes everything that is random.
     device
         auto, cpu, cuda, mps.
     out
-        The folder to make; by default a new one in runs/.
+        The folder to make, by default a new one in runs/. The same command goes on in one that was stopped.
     settings
         Any setting of both runs, as name.name=value; may be given often.
     json

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from visus import __version__, viz
 from visus.explanation import summarize
+from visus.files import write_atomic
 from visus.metrics import Score
 from visus.models import CATALOG, FAMILIES
 from visus.run.evaluation import Evaluation, rows_of
@@ -33,6 +34,7 @@ TITLES = {
     "residuals": ("Residuals", "Predicted minus true."),
 }
 HEADLINES = 4
+REPORT = "report.html"  # the last that a run writes: where it is, the run is finished
 
 
 def write_report(
@@ -57,7 +59,7 @@ def write_report(
         pictures=pictures,
         texts=_texts(folder, plan, split),
     )
-    (folder.path / "report.html").write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
+    write_atomic(folder.path / REPORT, page.encode("utf-8", errors="xmlcharrefreplace"))
 
 
 def _headlines(found: Evaluation, plan: Plan) -> list[tuple[str, Score]]:

@@ -24,7 +24,7 @@ from visus.data.types import Skipped
 from visus.errors import CheckpointError, RunError
 from visus.metrics import Score
 from visus.nn import Classifier, load_state
-from visus.prediction import NetworkPredictor, Predictor
+from visus.prediction import NetworkPredictor, Predictor, read_manifest
 from visus.prediction import load as load_bundle
 from visus.prediction import save as save_bundle
 from visus.run.device import device_of, precision_of, setting
@@ -33,7 +33,7 @@ from visus.run.failures import is_out_of_memory, named, out_of_memory
 from visus.run.find_rate import sweep
 from visus.run.folder import RunFolder, check_free, create, existing
 from visus.run.recipe import Recipe
-from visus.run.report import write_report
+from visus.run.report import REPORT, write_report
 from visus.run.resolve import Plan, resolve
 from visus.run.start import known_features, players, read_splits, start
 from visus.run.state import State, from_checkpoint, to_checkpoint
@@ -80,8 +80,19 @@ def train_recipe(
             return training.go(State(seconds=training.seconds))
 
 
+def finished(path: Path) -> Run | None:
+    """A run that came to its end, as `train` gave it; None where there is no such."""
+    if not (path / REPORT).is_file():
+        return None
+    folder, manifest = existing(path), read_manifest(path)
+    assert manifest.split is not None  # a run's bundle says what its figures are of
+    facts = newest(folder.checkpoints)[0].facts
+    return Run(path, folder.recipe(), manifest.scores, manifest.split, tuple(facts["history"]), facts["best"])
+
+
 def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None = None) -> Run:
-    """Go on with a run where its newest whole checkpoint is; with more epochs in all, where given.
+    """Go on with a run where its newest whole checkpoint is, or from the beginning if it was stopped before the first;
+    with more epochs in all, where given.
 
     Raises RunError when the data aren't those that the run began with.
     """
@@ -92,6 +103,11 @@ def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None =
             if epochs <= recipe.budget.epochs:
                 raise RunError(f"{path}: has {recipe.budget.epochs} epochs already", "name more in all: --epochs")
             recipe = replace(recipe, budget=replace(recipe.budget, epochs=epochs))
+        if not any(folder.checkpoints.iterdir()):
+            with setting(recipe.runtime, recipe.seed):
+                training = _Training(_plan(recipe, watch), watch)
+                training.enter(folder)
+                return training.go(State(seconds=training.seconds))
         checkpoint, problems = newest(folder.checkpoints)
         for problem in problems:
             watch.say(f"{problem}: going back to step {checkpoint.facts['step']}")
@@ -360,7 +376,7 @@ class _Training:
         self.folder.log(f"{split}: " + ", ".join(f"{name} {score.text}" for name, score in found.scores.items()))
         if state.skipped:
             self.say(f"{state.skipped} steps were skipped because a gradient wasn't finite")
-        self.say(f"trained in {state.seconds:.1f} s; report: {self.folder.path / 'report.html'}")
+        self.say(f"trained in {state.seconds:.1f} s; report: {self.folder.path / REPORT}")
 
 
 def _plan(recipe: Recipe, watch: Watch) -> Plan:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,24 @@ from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
 from visus.data.splits import divide
 from visus.data.types import Schema
-from visus.errors import DataError, RunError
+from visus.errors import DataError, RunError, VisusError
 from visus.files import write_atomic
 from visus.models import Cut, build_classifier, find, stage_shapes
 from visus.nn import WithoutRandomStart
 from visus.run.device import device_of
 from visus.run.features import pooled_features, values_of
+from visus.run.folder import RECIPE
 from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe, compose, overrides
 from visus.run.resolve import preprocess_of
-from visus.run.training import Run, train_recipe
+from visus.run.stopping import Interrupted
+from visus.run.training import Run, finished, resume, train_recipe
 from visus.run.watch import Terminal, Watch
-from visus.spec import merge, tree
+from visus.spec import dumps, merge, tree
 from visus.text import spoken
 from visus.weights.load import put
 
-CURVES = "curves.png"
+CURVES, SUMMARY, ASKED = "curves.png", "transfer.md", "transfer.toml"
 LARGE = 5000  # training images from which a set counts as large
 # What a plan trains with unless told otherwise. Frozen features take a high rate and many cheap epochs; fine-tuning a
 # low one, lower still for the lower stages, so that what the weights know isn't overwritten.
@@ -102,17 +105,19 @@ def transfer(
 
     plan: "linear", "stage:K", "partial:K", "full", "scratch" or a Plan; without one, that of the case: few or many
     images (`large`), like or unlike those that the weights know (`similar`), both found from the data unless given.
-    scratch: train the same network from random weights as well, for as many epochs as fine-tuning takes by default.
-    epochs: of the plan alone. settings: `a.b=c` texts for both runs. out: a new folder; by default one in runs/.
-    Raises VisusError.
+    scratch: train the same network from random weights as well. epochs: of the plan, and from scratch too unless the
+    plan learns on features, whose epochs are no measure for training on images. settings: `a.b=c` texts for both runs.
+    out: a new folder, by default one in runs/; or that of the same transfer, which was stopped: what is finished there
+    stays, and the rest is done. Raises VisusError.
     """
+    if out is not None:
+        _check_free(Path(out))
     watch, settings = watch or Terminal(), tuple(settings)
     base = overrides(
         data__source=str(source), model__name=model, seed=seed, runtime__device=device, augment={"flip": True}
     )
     data = compose(base, settings).data
     dataset = divide(open_dataset(data), data, seed if data.seed is None else data.seed)
-    folder = _new(out, dataset.name)
     case = None
     if plan is None:
         case = which_case(dataset, model, weights, similar=similar, large=large, device=device, watch=watch)
@@ -121,14 +126,16 @@ def transfer(
     else:
         chosen = parse_plan(plan) if isinstance(plan, str) else plan
     recipe = _recipe(base, chosen, weights, epochs, settings)
-    watch.say(f"— {_named(chosen)}")
-    run = train_recipe(recipe, watch, run=str(folder / _named(chosen).replace(":", "-")))
-    other = None
-    if scratch and not isinstance(chosen, Scratch):
-        watch.say("— scratch")
-        other = train_recipe(
-            _recipe(_same(base, run.recipe), Scratch(), None, None, settings), watch, run=str(folder / "scratch")
-        )
+    folder = _folder(out, dataset.name, dumps(recipe))
+    with _begun(folder, dumps(recipe)):
+        watch.say(f"— {_named(chosen)}")
+        run = _run(recipe, folder / _named(chosen).replace(":", "-"), watch)
+        other = None
+        if scratch and not isinstance(chosen, Scratch):
+            watch.say("— scratch")
+            as_many = None if isinstance(chosen, Linear | Stage) else epochs
+            recipe = _recipe(_same(base, run.recipe), Scratch(), None, as_many, settings)
+            other = _run(recipe, folder / "scratch", watch)
     found = Transferred(folder, chosen, case, run, other)
     assert run.recipe.task is not None  # a run's recipe leaves nothing open
     goal = run.recipe.task.goal(run.predictor().schema)
@@ -213,16 +220,65 @@ def _named(plan: Plan) -> str:
     return f"partial:{plan.stages}" if isinstance(plan, Partial) else type(plan).__name__.lower()
 
 
-def _new(out: str | Path | None, name: str) -> Path:
+def _check_free(folder: Path) -> None:
+    """Raise RunError for a folder that holds anything but a transfer which was begun and isn't finished."""
+    if folder.exists() and ((folder / SUMMARY).exists() or not (folder / ASKED).exists()):
+        raise RunError(f"{folder}: exists already", "name a new folder")
+
+
+def _folder(out: str | Path | None, name: str, asked: str) -> Path:
+    """The folder named, or one in runs/: a new one, or that of the same transfer, if it isn't finished.
+
+    Raises RunError where the folder named is that of another transfer.
+    """
     if out is not None:
-        if Path(out).exists():
-            raise RunError(f"{out}: exists already", "name a new folder")
+        if Path(out).exists() and not _same_transfer(Path(out), asked):
+            raise RunError(
+                f"{out}: holds another transfer, which isn't finished",
+                f"repeat its own command, whose settings are in {Path(out) / ASKED}, or name a new folder",
+            )
         return Path(out)
-    folder = Path("runs") / f"{name}-transfer"
-    number = 2
-    while folder.exists():
+    folder, number = Path("runs") / f"{name}-transfer", 2
+    while folder.exists() and ((folder / SUMMARY).exists() or not _same_transfer(folder, asked)):
         folder, number = Path("runs") / f"{name}-transfer-{number}", number + 1
     return folder
+
+
+def _same_transfer(folder: Path, asked: str) -> bool:
+    return (folder / ASKED).is_file() and (folder / ASKED).read_text(encoding="utf-8") == asked
+
+
+@contextmanager
+def _begun(folder: Path, asked: str) -> Iterator[None]:
+    """What is asked stands in the folder, so that the same command goes on there; of what is refused nothing stays."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / ASKED, asked)
+    except OSError as problem:
+        raise RunError(
+            f"{folder}: can't be made: {problem.strerror or problem}", "name another folder: --out"
+        ) from None
+    try:
+        yield
+    except Interrupted as stop:
+        raise Interrupted(
+            stop.problem, f"repeat the command with --out {folder}: it goes on there, and what is finished stays"
+        ) from None
+    except VisusError:
+        if [each.name for each in folder.iterdir()] == [ASKED]:
+            (folder / ASKED).unlink()
+            folder.rmdir()
+        raise
+
+
+def _run(recipe: Recipe, folder: Path, watch: Watch) -> Run:
+    """The run of this folder: as it is, if it is finished; gone on with, if it was begun; or else a new one."""
+    if (run := finished(folder)) is not None:
+        watch.say(f"{folder}: is finished already")
+        return run
+    if (folder / RECIPE).is_file():
+        return resume(folder, watch)
+    return train_recipe(recipe, watch, run=str(folder))
 
 
 def _rows(found: Transferred) -> list[tuple[str, Run, float]]:
@@ -232,16 +288,18 @@ def _rows(found: Transferred) -> list[tuple[str, Run, float]]:
 
 
 def _draw(found: Transferred, dataset: Dataset, goal: str) -> None:
-    """curves.png, where there are validation figures, and transfer.md."""
+    """curves.png, where there are validation figures, and transfer.md, with which the transfer is finished."""
     network, rows = found.run.recipe.model.name, _rows(found)
     lines = [f"# {network} on {dataset.name}", ""]
     if found.case is not None:
         lines += [f"Plan: {_named(found.plan)}, since {found.case.plan[1]}.", ""]
-    lines += ["| plan | score | value | 95 % interval | n | seconds of training |", "|---|---|--:|---|--:|--:|"]
+    lines += ["| plan | score | value | 95 % interval | n | epochs | seconds of training |"]
+    lines += ["|---|---|--:|---|--:|--:|--:|"]
     for name, run, seconds in rows:
         score = run.scores[goal]
         lines.append(
-            f"| {name} | {spoken(goal)} ({run.split}) | {score.text} | {score.interval} | {score.n} | {seconds:.1f} |"
+            f"| {name} | {spoken(goal)} ({run.split}) | {score.text} | {score.interval} | {score.n} | "
+            f"{len(run.history)} | {seconds:.1f} |"
         )
     histories = {name: run.history for name, run, _ in rows if run.history and f"val/{goal}" in run.history[0]}
     if histories:
@@ -249,18 +307,18 @@ def _draw(found: Transferred, dataset: Dataset, goal: str) -> None:
         best = {name: run.best for name, run, _ in rows if run.best is not None}
         viz.save(viz.compared_curves(histories, best, goal, title), found.folder / CURVES)
         lines += ["", f"![Validation curves]({CURVES})"]
-    write_atomic(found.folder / "transfer.md", "\n".join([*lines, ""]))
+    write_atomic(found.folder / SUMMARY, "\n".join([*lines, ""]))
 
 
 def _tell(found: Transferred, goal: str, watch: Watch) -> None:
     table = [
-        (name, spoken(goal), score.text, score.interval, str(score.n), f"{seconds:.1f}")
+        (name, spoken(goal), score.text, score.interval, str(score.n), str(len(run.history)), f"{seconds:.1f}")
         for name, run, seconds in _rows(found)
         for score in (run.scores[goal],)
     ]
     split = found.run.split
-    watch.table(f"on {split}", ("plan", "score", "value", "95 % interval", "n", "seconds"), table)
+    watch.table(f"on {split}", ("plan", "score", "value", "95 % interval", "n", "epochs", "seconds"), table)
     scores = {name: {key: tree(score) for key, score in run.scores.items()} for name, run, _ in _rows(found)}
     facts = {"folder": str(found.folder), "plan": tree(found.plan), "split": split, "scores": scores}
     watch.event("transfer", facts)
-    watch.say(f"summary: {found.folder / 'transfer.md'}")
+    watch.say(f"summary: {found.folder / SUMMARY}")

@@ -149,6 +149,13 @@ def test_no_readable_checkpoint_is_an_error(tmp_path: Path) -> None:
         visus.resume(tmp_path / "run", Silent())
 
 
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(whole: Path, tmp_path: Path) -> None:
+    interrupted(tmp_path / "run", 1)
+    (tmp_path / "run" / "checkpoints" / "last.safetensors").unlink()
+    visus.resume(tmp_path / "run", Silent())
+    assert same(tmp_path / "run", whole)
+
+
 def test_35_order_is_by_step_not_by_the_clock(whole: Path, tmp_path: Path) -> None:
     interrupted(tmp_path / "run", 9)
     folder = tmp_path / "run" / "checkpoints"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,8 @@ from visus.data.open import open_dataset
 from visus.data.splits import divide
 from visus.errors import DataError, ModelError, NotFound, RunError, SpecError, WeightsError
 from visus.models import Cut
-from visus.run.transferring import Case, nearest_mean, which_case
-from visus.run.watch import Silent
+from visus.run.transferring import Case, Transferred, nearest_mean, which_case
+from visus.run.watch import Bar, Silent
 
 
 @pytest.fixture(scope="module")
@@ -342,3 +344,75 @@ def test_a_plan_may_be_an_object_and_scratch_may_be_left_out(photos, file, tmp_p
     assert found.scratch is None
     assert found.run.recipe.transfer == Partial(stages=1)
     assert len(found.run.history) == 1
+
+
+class StopRun(Silent):  # type: ignore[misc]
+    """A watcher that presses Ctrl-C after so many steps of the run of this number."""
+
+    def __init__(self, run: int, steps: int) -> None:
+        self.left, self.steps = run, steps
+
+    def say(self, text: str) -> None:
+        self.left -= text.startswith("— ")
+
+    @contextmanager
+    def work(self, title: str) -> Iterator[Bar]:
+        def bar(done: int, total: int, note: str = "") -> None:
+            if title == "training" and self.left == 0 and done == self.steps:
+                signal.raise_signal(signal.SIGINT)
+
+        yield bar
+
+
+@pytest.mark.parametrize("stopped", [1, 2])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_stopped_transfer_is_finished_by_the_same_command(photos, file, tmp_path, monkeypatch, stopped, named):
+    monkeypatch.chdir(tmp_path)
+
+    def carry(out: str, watch: Any) -> Transferred:
+        return visus.transfer(
+            photos, model="resnet8", weights=str(file), plan="full", epochs=2, settings=["budget.batch=16"],
+            device="cpu", out=out if named or out == "whole" else None, watch=watch,
+        )  # fmt: skip
+
+    whole = carry("whole", Silent())
+    with pytest.raises(visus.VisusError, match="stopped at step 5 of 6") as raised:  # in the second epoch of 3 steps
+        carry("out", StopRun(stopped, 5))
+    where = "out" if named else str(next((tmp_path / "runs").iterdir()).relative_to(tmp_path))
+    assert raised.value.remedy == f"repeat the command with --out {where}: it goes on there, and what is finished stays"
+    folder = tmp_path / where
+    before = {path: path.read_bytes() for path in folder.glob("full/model/*")}
+    found = carry("out", Silent())
+    assert found.folder.resolve() == folder
+    assert {"full", "scratch", "transfer.md", "transfer.toml", "curves.png"} == {each.name for each in folder.iterdir()}
+    assert same(folder / "full", tmp_path / "whole" / "full")
+    assert same(folder / "scratch", tmp_path / "whole" / "scratch")
+    assert before == {path: path.read_bytes() for path in before}
+    assert bool(before) == (stopped == 2)
+    for one, other in ((found.run, whole.run), (found.scratch, whole.scratch)):
+        assert (one.scores, one.split, one.best, one.recipe) == (other.scores, other.split, other.best, other.recipe)
+        assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
+    if named:
+        with pytest.raises(RunError, match="exists already"):
+            carry("out", Silent())
+
+
+def test_another_transfer_is_not_gone_on_with(photos, file, tmp_path):
+    kept = {"model": "resnet8", "weights": str(file), "plan": "linear", "device": "cpu", "out": tmp_path / "out"}
+    with pytest.raises(visus.VisusError, match="stopped at step 1 "):
+        visus.transfer(photos, **kept, epochs=2, watch=StopRun(1, 1))
+    with pytest.raises(RunError, match="holds another transfer, which isn't finished") as raised:
+        visus.transfer(photos, **kept, epochs=3, watch=Silent())
+    assert str(tmp_path / "out" / "transfer.toml") in raised.value.remedy
+
+
+@pytest.mark.parametrize(("plan", "scratch"), [("linear", 12), ("full", 1)])
+def test_epochs_count_from_scratch_too_where_they_are_comparable(photos, file, tmp_path, plan, scratch):
+    found = visus.transfer(
+        photos, model="resnet8", weights=str(file), plan=plan, epochs=1, device="cpu", out=tmp_path / "out",
+        watch=Silent(),
+    )  # fmt: skip
+    assert (len(found.run.history), len(found.scratch.history)) == (1, scratch)
+    head, _, *rows = (tmp_path / "out" / "transfer.md").read_text(encoding="utf-8").splitlines()[2:6]
+    place = head.split(" | ").index("epochs")
+    assert [row.split(" | ")[place] for row in rows] == ["1", str(scratch)]
