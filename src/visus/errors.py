@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 
 class VisusError(Exception):
@@ -82,6 +83,25 @@ class MissingPart(VisusError):
 
     def __init__(self, part: str, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the library {part}, which isn't installed", f"pip install 'visus[{extra}]'")
+
+
+def require_known(what: str, given: object, known: Iterable[str]) -> None:
+    """Raise SpecError, with the nearest names, unless what was given is one of the known words.
+
+    >>> require_known("head", "new", ("same", "new"))
+    """
+    known = tuple(known)
+    if given not in known:
+        raise SpecError(f"{what} can't be {given!r}", nearest(str(given), known))
+
+
+def require_count(what: str, given: object) -> None:
+    """Raise SpecError unless what was given is a whole number from 1 up.
+
+    >>> require_count("batch", 64)
+    """
+    if not isinstance(given, SupportsIndex) or given.__index__() < 1:
+        raise SpecError(f"{what} can't be {given!r}", "give a whole number from 1 up")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -223,7 +223,7 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["train"], "needs data or a recipe"),
         (["train", "--recipe", "digit"], "did you mean digits"),
         (["train", "digits", "--set", "optim.lrr=1"], "optim.lrr\n  → did you mean lr?"),
-        (["train", "digits", "--set", "optim.lr=fast"], "optim.lr is 'fast': expected `float`"),
+        (["train", "digits", "--set", "optim.lr=fast"], "optim.lr is 'fast': expected a number"),
         (["train", "digits", "--set", "optim.kind=adam"], "did you mean adamw?"),
         (["train", "digits", "--set", "optim.lr"], "isn't of the form name.name=value"),
         (["train", "digits", "--epochs", "0"], "budget.epochs is 0"),

@@ -111,7 +111,7 @@ def decode(data: bytes, name: str = "image") -> Picture:
 def read_pixels(source: Source) -> np.ndarray:
     """H×W×C uint8 pixels of a file, of an encoded image's bytes, of a Pillow image, or of an array of them.
 
-    Raises UnreadableImage, and DataError for an array that isn't H×W, H×W×1 or H×W×3 uint8.
+    Raises UnreadableImage, and DataError for an array that isn't H×W, H×W×1 or H×W×3 uint8, and for all else.
     """
     if isinstance(source, np.ndarray):
         pixels = source[..., None] if source.ndim == 2 else source
@@ -125,6 +125,11 @@ def read_pixels(source: Source) -> np.ndarray:
         return from_pillow(source)
     if isinstance(source, bytes):
         return decode(source).pixels
+    if not isinstance(source, str | Path):
+        raise DataError(
+            f"an image can't be of the type {type(source).__name__}",
+            "give a file's path, its bytes, a Pillow image or a uint8 array of H×W, H×W×1 or H×W×3",
+        )
     return decode(read_bytes(Path(source)), printable(source)).pixels
 
 

@@ -16,7 +16,7 @@ from visus.data.readers.base import Reader
 from visus.data.readers.folders import FOLDERS
 from visus.data.readers.idx import IDX
 from visus.data.readers.tables import TABLES
-from visus.errors import DataError, NotFound, nearest
+from visus.errors import DataError, NotFound, SpecError, nearest
 
 # The first that recognises a path reads it. An .npz is a ZIP archive too, so tables come before archives; class
 # folders are last, since they alone have to look into subfolders.
@@ -25,13 +25,17 @@ READERS: tuple[Reader, ...] = (IDX, TABLES, ARCHIVES, FOLDERS)
 LOOKED_AT = 10_000  # folder entries, to say what was seen
 
 
-def open_dataset(data: Data) -> Dataset:
-    """The data set that `data.source` names or points to.
+def open_dataset(data: Data | str | Path) -> Dataset:
+    """The data set that a name, a path, or `data.source` names or points to.
 
     A bare name that is in `NAMED` is that set, even where a file or folder of that name lies here, which a note says;
-    with a separator, as in ./digits or digits/, it is the path. Raises NotFound for what is neither, and DataError for
-    files in no known layout.
+    with a separator, as in ./digits or digits/, it is the path. Raises NotFound for what is neither, SpecError for what
+    can't name anything, and DataError for files in no known layout.
     """
+    if isinstance(data, str | Path):
+        data = Data(source=str(data))
+    elif not isinstance(data, Data):
+        raise SpecError(f"a data set can't be {data!r}", "give a name, a path or a visus.data.dataset.Data")
     source = data.source
     if source in NAMED:
         found = NAMED[source].load(data)

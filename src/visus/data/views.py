@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from visus.errors import NotFound, nearest
-from visus.spec import Spec
+from visus.spec import Spec, check
 
 Scale = Annotated[float, msgspec.Meta(gt=0, le=4)]
 MIDDLE = 0.5
@@ -50,12 +50,16 @@ class Views(Spec, frozen=True):
         "parts": in the left, middle and right part (top, middle and bottom of an upright image), each of the input's
         proportions: its four corners, its middle, and all of it resized to the window (Szegedy et al. 2014).
     grid: places a side. mirror: each of them also with left and right exchanged.
+    Raises SpecError for what is none of these, made in Python too.
     """
 
     scales: Annotated[tuple[Scale, ...], msgspec.Meta(min_length=1)] = (1.0,)
     crops: Literal["center", "five", "grid", "parts"] = "center"
     grid: Annotated[int, msgspec.Meta(ge=2, le=16)] = 5
     mirror: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def each(self) -> tuple[View, ...]:
         """All of them.

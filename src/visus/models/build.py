@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec.structs import replace
 
-from visus.errors import ModelError, NotFound, SpecError, nearest
+from visus.errors import NotFound, SpecError, nearest, require_count, require_known
 from visus.models.cards import Card, WithAuxiliary, WithRectifiedScores
 from visus.models.catalog import CATALOG, FAMILIES, Network
 
@@ -37,7 +37,7 @@ def list_models(
     published top-1 error in percent on `data`; errors on other data aren't compared with it. data: only networks with
     a published error on it; "ImageNet" where errors are bounded. sort: by what, those of which it isn't known last; by
     default they stay in the order of the catalog. Raises NotFound for a family or data that no card has, and SpecError
-    for another order.
+    for another order and for bounds that nothing can lie in.
 
     >>> list_models("lenet*")
     ['lenet5', 'lenet5_full']
@@ -51,11 +51,13 @@ def list_models(
     measured = {card.published.data for card in CATALOG.values() if card.published}
     if data is not None and data not in measured:
         raise NotFound(f"no network has a published error on {data!r}", nearest(data, measured))
-    if sort is not None and sort not in get_args(Order):
-        raise SpecError(f"networks can't be sorted by {sort!r}", nearest(sort, get_args(Order)))
+    if sort is not None:
+        require_known("sort", sort, get_args(Order))
     bounds: dict[Order, Bounds | None] = {
         "year": year, "parameters": parameters, "multiply-adds": multiply_adds, "error": error,
     }  # fmt: skip
+    for key, bound in bounds.items():
+        _require_bounds(key, bound)
     names = [
         name
         for name, card in CATALOG.items()
@@ -85,6 +87,16 @@ def _figure(card: Card, key: Order, data: str | None) -> float | None:
     return card.figures.parameters if key == "parameters" else card.figures.multiply_adds
 
 
+def _require_bounds(key: str, bounds: object) -> None:
+    """Raise SpecError for what isn't a number or a pair of them, the least first."""
+    ends = bounds if isinstance(bounds, tuple) else (bounds, bounds)
+    if len(ends) != 2 or not all(each is None or isinstance(each, int | float) for each in ends):
+        raise SpecError(f"{key} can't be {bounds!r}", "give a number, or (least, most), None for an open end")
+    least, most = ends
+    if least is not None and most is not None and least > most:
+        raise SpecError(f"{key} {bounds}: nothing lies between the two", f"{key.replace('-', '_')}=({most}, {least})")
+
+
 def _within(value: float | None, bounds: Bounds) -> bool:
     """Whether a value is known and lies in the bounds."""
     least, most = bounds if isinstance(bounds, tuple) else (bounds, bounds)
@@ -94,19 +106,21 @@ def _within(value: float | None, bounds: Bounds) -> bool:
 def find(name: str) -> Card:
     """The card of a name. Raises NotFound with the nearest names."""
     if name not in CATALOG:
-        raise NotFound(f"there is no network named {name!r}", nearest(name, CATALOG))
+        raise NotFound(f"there is no network named {name!r}", nearest(str(name), CATALOG))
     return CATALOG[name]
 
 
 def build_classifier(spec: Network, shape: tuple[int, ...], classes: int) -> Classifier:
     """A network for inputs of `shape` (C×H×W, or F) with `classes` scores out.
 
-    Raises ModelError where the network can't take such inputs.
+    Raises SpecError for counts that aren't whole numbers from 1 up, and ModelError where the network can't take such
+    inputs.
     """
     from visus.nn import Classifier
 
-    if classes < 1:
-        raise ModelError(f"a network can't have {classes} outputs", "give at least 1")
+    require_count("classes", classes)
+    for what, number in zip(("channels", "height", "width") if len(shape) == 3 else ("inputs",), shape, strict=False):
+        require_count(what, number)
     shapes = stage_shapes(spec, shape)
     backbone, head = spec.build(shape), spec.head(shapes[-1], classes)
     if isinstance(spec, WithAuxiliary):

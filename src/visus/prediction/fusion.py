@@ -67,6 +67,10 @@ class Fusion(Predictor):
         first = members[0]
         return Fusion(FusionManifest(task=first.task, schema=first.schema, members=described, how=how), members)
 
+    def _inside(self) -> str:
+        count = len(self.members)
+        return ", ".join(member.name for member in self.manifest.members[:3]) + (f", … ({count})" if count > 3 else "")
+
     @property
     def device(self) -> torch.device:
         return self.members[0].device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any, final
 
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_tensor
 from visus.data.types import Target
 from visus.data.views import Views
-from visus.errors import ModelError, SpecError
+from visus.errors import DataError, SpecError
 from visus.prediction.manifest import NetworkManifest
-from visus.prediction.predictor import Engine, Predictor
+from visus.prediction.predictor import Engine, Predictor, described
 from visus.tasks import How
 
 
@@ -37,6 +36,9 @@ class NetworkPredictor(Predictor):
     ) -> None:
         super().__init__(manifest)
         self.model, self.precision, self.engine = model, precision, engine
+
+    def _inside(self) -> str:
+        return f"{self.manifest.model}, input {'×'.join(map(str, self.shape))}"
 
     @property
     def preprocess(self) -> Preprocess:
@@ -77,24 +79,21 @@ class NetworkPredictor(Predictor):
         return self.predict(self.preprocess.normalize(placed.to(self.device)))
 
     def predict(self, x: Tensor) -> Any:
-        """The network's output for what `preprocess` made: N×C×H×W or N×F float32 → N×K scores of a classifier."""
+        """The network's output for what `preprocess` made: N×C×H×W or N×F float32 → N×K scores of a classifier.
+
+        Raises DataError for what is no such tensor.
+        """
+        if not isinstance(x, Tensor) or x.ndim != len(self.shape) + 1 or not x.is_floating_point():
+            wanted = "×".join(("N", *map(str, self.shape)))
+            raise DataError(
+                f"a network's input can't be {described(x)}", f"give a float tensor of {wanted}, as preprocess makes it"
+            )
         device = self.device
         with (
             torch.inference_mode(),
             torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32),
         ):
             return self.model(x.to(device))
-
-    def decode_predictions(self, output: Any, top: int = 5) -> list[list[tuple[str, float]]]:
-        """What `predict` gave, in words: of each image the `top` most probable classes with their probabilities.
-
-        x = predictor.preprocess("cat.jpg"); predictor.decode_predictions(predictor.predict(x))
-        Raises ModelError where the network doesn't classify.
-        """
-        found: Sequence[Any] = self.task.decode(output, self.schema)
-        if not all(hasattr(each, "top") for each in found):
-            raise ModelError("this network doesn't name classes", "call the predictor itself")
-        return [each.top(top) for each in found]
 
 
 @final
@@ -114,6 +113,9 @@ class Viewed(Predictor):
             raise SpecError("views are of images, and this network takes vectors", "leave the views out")
         self._preprocess = network.preprocess
         self._refuse_alike()
+
+    def _inside(self) -> str:
+        return f"{self.manifest.model}, {self.looks} views"
 
     @property
     def device(self) -> torch.device:

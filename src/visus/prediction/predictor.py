@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from visus.data.image import Source, printable, read_pixels
 from visus.data.preprocess import Placement
 from visus.data.types import Schema, Target
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError, ModelError, UnreadableImage, require_count
 from visus.prediction.manifest import Manifest
 from visus.tasks import AnyTask, Prediction
 
@@ -39,6 +39,16 @@ class Predictor(ABC):
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+
+    def __repr__(self) -> str:
+        """One line: what is inside, and how much it tells apart."""
+        schema = self.schema
+        answers = f"{len(schema.labels)} classes" if schema.labels else ", ".join(schema.values[:3]) or "no names"
+        return f"{type(self).__name__}({self._inside()}; {answers})"
+
+    @abstractmethod
+    def _inside(self) -> str:
+        """What is inside, in a few words."""
 
     @property
     def task(self) -> AnyTask:
@@ -85,6 +95,29 @@ class Predictor(ABC):
     def outputs(self, placed: Tensor) -> Any:
         """The output of the task for N placed inputs, on the predictor's device."""
 
+    def portion(self, batch: int) -> int:
+        """How many images are looked at in one go, for `batch` inputs at a time. Raises SpecError."""
+        require_count("batch", batch)
+        return max(1, batch // self.looks)
+
+    def decode_predictions(self, output: Any, top: int = 5) -> list[list[tuple[str, float]]]:
+        """What `outputs` gave, or a network's `predict`, in words: the `top` most probable classes of each image, with
+        their probabilities.
+
+        x = predictor.preprocess("cat.jpg"); predictor.decode_predictions(predictor.predict(x))
+        output: N×K scores. Raises ModelError where no classes are named, and DataError for what is no such output.
+        """
+        count = len(self.schema.labels)
+        if not count:
+            raise ModelError("this model doesn't name classes", "call the predictor itself")
+        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] != count:
+            raise DataError(
+                f"the scores of {count} classes can't be {described(output)}",
+                f"give a tensor of N×{count}, as predict and outputs give it",
+            )
+        found: Sequence[Any] = self.task.decode(output, self.schema)
+        return [each.top(top) for each in found]
+
     @overload
     def __call__(self, source: Source, batch: int = 64) -> Any: ...
 
@@ -95,9 +128,9 @@ class Predictor(ABC):
         """One prediction for one source, a list for a list.
 
         A source is a file name, an encoded image's bytes, a Pillow image, an H×W or H×W×C uint8 array, or a vector of
-        F numbers. Raises UnreadableImage for the first that can't be read.
+        F numbers. Raises UnreadableImage for the first that can't be read, and DataError for what is no source.
         """
-        if isinstance(source, (str, Path, bytes, Image.Image, np.ndarray)):
+        if not isinstance(source, list | tuple):
             return self([source])[0]
         found = []
         for _, prediction in self.stream(source, batch):
@@ -111,10 +144,10 @@ class Predictor(ABC):
     ) -> Iterator[tuple[Source, Prediction | UnreadableImage]]:
         """Predictions in the order of the sources, batch by batch; one that can't be read yields its error instead.
 
-        batch: inputs at a time; of images that are looked at often there are fewer.
+        batch: inputs at a time; of images that are looked at often there are fewer. Raises SpecError under 1.
         """
-        waiting = iter(sources)
-        while some := list(islice(waiting, max(1, batch // self.looks))):
+        waiting, portion = iter(sources), self.portion(batch)
+        while some := list(islice(waiting, portion)):
             read = [self._read(source) for source in some]
             good = [each for each in read if not isinstance(each, UnreadableImage)]
             predictions = iter(self._predict(good) if good else ())
@@ -153,6 +186,14 @@ def read_source(source: Source, schema: Schema) -> np.ndarray:
         return read_pixels(source)
     value = np.asarray(source, np.float32) if isinstance(source, np.ndarray) else None
     if value is None or value.shape != schema.shape:
-        given = "a file or image" if value is None else f"an array of {'×'.join(map(str, value.shape))}"
+        given = "a file or image" if isinstance(source, str | Path | bytes | Image.Image) else described(source)
         raise DataError(f"this model takes vectors of {schema.shape[0]} numbers, not {given}")
     return value
+
+
+def described(value: object) -> str:
+    """What was given, in a few words: "a tensor of 3×224×224 uint8"."""
+    if not isinstance(value, Tensor | np.ndarray):
+        return f"something of the type {type(value).__name__}"
+    kind = "a tensor" if isinstance(value, Tensor) else "an array"
+    return f"{kind} of {'×'.join(map(str, value.shape)) or 'one'} {str(value.dtype).removeprefix('torch.')}"

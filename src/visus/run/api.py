@@ -208,10 +208,11 @@ def described(
                 f"{model}: is a fusion of several networks", f"name one of them: {Path(model) / 'members' / '1'}"
             )
         outputs = len(manifest.schema.labels) or len(manifest.schema.values)
-        return manifest.network, manifest.preprocess.shape, classes or outputs
+        return manifest.network, manifest.preprocess.shape, outputs if classes is None else classes
     card = find(model)
-    shape = (channels or card.input[0], *((size, size) if size else card.input[1:]))
-    return card.spec, shape, classes or card.outputs
+    depth, *sides = card.input
+    shape = (depth if channels is None else channels, *(sides if size is None else (size, size)))
+    return card.spec, shape, card.outputs if classes is None else classes
 
 
 def _split(dataset: Dataset, name: str) -> Samples:

@@ -69,7 +69,7 @@ def evaluate_predictor(
 
 def batches(predictor: Predictor, prepared: Prepared, batch: int) -> Iterator[Batch]:
     """All samples in order, placed: `batch` inputs at a time, so fewer of the images that are looked at often."""
-    for positions in torch.split(torch.arange(len(prepared.rows)), max(1, batch // predictor.looks)):
+    for positions in torch.split(torch.arange(len(prepared.rows)), predictor.portion(batch)):
         yield prepared.gather(positions)
 
 

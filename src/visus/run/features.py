@@ -22,7 +22,7 @@ from visus.data.open import open_dataset
 from visus.data.preprocess import ImagePreprocess
 from visus.data.samples import Joined, Samples
 from visus.data.types import Schema
-from visus.errors import DataError, MissingPart, ModelError, NotFound, WeightsError
+from visus.errors import DataError, MissingPart, ModelError, NotFound, WeightsError, require_count, require_known
 from visus.files import write_atomic
 from visus.models import CATALOG
 from visus.nn import Classifier
@@ -75,7 +75,9 @@ class Features:
         """N×2: the samples on a plane, by the two principal components, or by t-SNE of the first 50 of them.
 
         t-SNE (van der Maaten & Hinton 2008) keeps neighbours together; distances between groups mean nothing.
+        Raises SpecError for another method, and DataError for fewer than three samples.
         """
+        require_known("method", method, ("pca", "tsne"))
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE
 
@@ -111,6 +113,7 @@ def features(
     Raises VisusError.
     """
     watch = watch or Silent()
+    require_count("batch", batch)
     predictor = _predictor(model, weights, device)
     if not isinstance(predictor, NetworkPredictor) or not isinstance(predictor.model, Classifier):
         raise ModelError("features are taken of one network, not of a fusion or of views", "name one of the members")

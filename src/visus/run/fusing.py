@@ -27,7 +27,7 @@ from visus.run.device import device_of
 from visus.run.evaluation import batches, labelled
 from visus.run.recipe import Recipe, compose
 from visus.run.watch import Silent, Watch
-from visus.spec import decode, tree
+from visus.spec import tree
 from visus.tasks import How
 
 GOLDENS = 4
@@ -160,8 +160,8 @@ def _through(plain: Sequence[Predictor], views: Views | str | None, how: How) ->
     """The networks through views; fusions as they are, since they have their own."""
     if views is None:
         return list(plain)
-    checked = named_views(views) if isinstance(views, str) else decode(tree(views), Views, "views")
-    return [Viewed(each, checked, how) if isinstance(each, NetworkPredictor) else each for each in plain]
+    looks = named_views(views) if isinstance(views, str) else views
+    return [Viewed(each, looks, how) if isinstance(each, NetworkPredictor) else each for each in plain]
 
 
 def _title(name: str, predictor: Predictor) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from visus.data.preprocess import ImagePreprocess
 from visus.data.types import Schema
-from visus.errors import WeightsError
+from visus.errors import SpecError, WeightsError, require_count, require_known
 from visus.models import build_classifier, find
 from visus.nn import WithoutRandomStart
 from visus.prediction import NetworkManifest, NetworkPredictor, load
@@ -30,7 +31,7 @@ def create_model(
     classes: int | None = None,
     channels: int | None = None,
     image_size: int | tuple[int, int] | None = None,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     head: Literal["same", "new"] = "same",
 ) -> Classifier:
     """A network of the catalog: N×channels×H×W → N×classes scores.
@@ -38,27 +39,34 @@ def create_model(
     classes, channels, image_size: the weights', or the card's, where they aren't given. weights: "imagenet", a source
     such as "torchvision:resnet50.v2", the path of a file, or of a run; random where it isn't given. head: "same" takes
     all of the weights, and refuses another number of classes; "new" leaves the last layer random, whatever its size.
-    Raises NotFound; ModelError where the network can't take that size; WeightsError where the weights don't fit, naming
-    the tensors that differ.
+    Raises NotFound; SpecError for a count or size that none can have; ModelError where the network can't take that
+    size; WeightsError where the weights don't fit, naming the tensors that differ.
 
     >>> sum(p.numel() for p in create_model("lenet5_full", classes=10).parameters())
     61706
     """
     card = find(name)
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    require_known("head", head, ("same", "new"))
+    size = _sides(image_size)
     if weights is None:
-        shape = (channels or card.input[0], *(size or card.input[1:]))
-        return build_classifier(card.spec, shape, classes or card.outputs)
-    found = find_weights(weights, name, size=size)
-    shape = (channels or found.input[0], *found.input[1:])
-    model = build_classifier(found.network, shape, classes or found.classes)
+        network, (depth, *sides), outputs = card.spec, card.input, card.outputs
+        shape = (depth if channels is None else channels, *(sides if size is None else size))
+        return build_classifier(network, shape, outputs if classes is None else classes)
+    found = find_weights(_source(weights), name, size=size)
+    shape = (found.input[0] if channels is None else channels, *found.input[1:])
+    model = build_classifier(found.network, shape, found.classes if classes is None else classes)
+    if head == "same" and classes not in (None, found.classes):
+        raise WeightsError(
+            f"{found.source}: they are of {found.classes} classes, and {classes} are asked for",
+            'head="new" keeps all but the last layer, which starts anew',
+        )
     put(model, found, new_head=head == "new")
     return model
 
 
 def pretrained(
     name: str,
-    weights: str = "imagenet",
+    weights: str | Path = "imagenet",
     *,
     preprocess: ImagePreprocess | None = None,
     device: str = "auto",
@@ -71,10 +79,16 @@ def pretrained(
 
     weights: see `create_model`. preprocess: how images are fed; by default as the makers of the weights do. Classes
     that nobody named are called by their number.
-    Raises NotFound, DownloadError, and WeightsError, for a file too of which nobody said how it is fed.
+    Raises NotFound, DownloadError, SpecError for what is no preprocessing, and WeightsError, for a file too of which
+    nobody said how it is fed.
     """
     from visus.run.device import device_of
 
+    weights = _source(weights)
+    if preprocess is not None and not isinstance(preprocess, ImagePreprocess):
+        raise SpecError(
+            f"preprocess can't be {preprocess!r}", "give a visus.data.preprocess.ImagePreprocess, or leave it out"
+        )
     if is_bundle(weights):
         predictor = _of_network(weights, name, device_of(device))
         if preprocess is None:
@@ -95,6 +109,25 @@ def pretrained(
     )
     manifest = NetworkManifest(task=Classify(), schema=schema, model=name, network=found.network, preprocess=preprocess)
     return NetworkPredictor(manifest, model.to(device_of(device)).eval())
+
+
+def _source(weights: object) -> str:
+    """What weights are named by. Raises WeightsError for what isn't text or a path."""
+    if not isinstance(weights, str | Path):
+        raise WeightsError(f"weights can't be {weights!r}", "give imagenet, a source (visus weights list), or a path")
+    return str(weights)
+
+
+def _sides(size: object) -> tuple[int, int] | None:
+    """Height and width of one side or two. Raises SpecError for what isn't a size."""
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2:
+        raise SpecError(f"image_size can't be {size!r}", "give one side, or height and width")
+    for side in sides:
+        require_count("image_size", side)
+    return sides
 
 
 def find_weights(

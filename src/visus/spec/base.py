@@ -12,6 +12,10 @@ import msgspec
 from visus.errors import SpecError, nearest
 
 S = TypeVar("S")
+WORDS = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
+    "object": "a table",
+}  # fmt: skip
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -67,6 +71,17 @@ def decode(plain: dict[str, Any], kind: type[S], where: str = "") -> S:
         raise _explain(str(problem), plain, kind, where) from None
 
 
+def check(spec: Spec) -> None:
+    """Hold the fields of a spec made in Python, where msgspec checks none, to their types. Raises SpecError."""
+    name = type(spec).__name__.lower()
+    for each in msgspec.structs.fields(type(spec)):
+        given = getattr(spec, each.name)
+        try:
+            msgspec.convert(given, each.type)
+        except msgspec.ValidationError:
+            decode({each.name: given}, msgspec.defstruct(name, [(each.name, each.type)], frozen=True), name)
+
+
 def _explain(problem: str, plain: dict[str, Any], kind: Any, where: str) -> SpecError:
     text, _, path = problem.partition(" - at `$")
     steps = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", path.rstrip("`"))
@@ -91,11 +106,24 @@ def _explain(problem: str, plain: dict[str, Any], kind: Any, where: str) -> Spec
     if "missing required field" in text:
         return SpecError(f"{prefix}{dotted or 'the settings'}: {text[0].lower()}{text[1:]}")
     given = _value_at(plain, names)
-    remedy = ""
     if text.startswith("Invalid enum value"):
         options = [str(each) for each in _literals(_annotation_at(kind, plain, names))]
         return SpecError(f"{prefix}{dotted} can't be {given!r}", nearest(str(given), options))
-    return SpecError(f"{prefix}{dotted} is {given!r}: {text[0].lower()}{text[1:]}", remedy)
+    return SpecError(f"{prefix}{dotted} is {given!r}: {_plainly(text)}")
+
+
+def _plainly(text: str) -> str:
+    """msgspec's words for a value of the wrong kind or size, as a person says them.
+
+    >>> _plainly("Expected `float | null` > 0.0"), _plainly("Expected `int`, got `str`")
+    ('expected a number above 0', 'expected a whole number')
+    """
+    kinds, *_ = re.findall(r"`(.+?)`", text) or [""]
+    words = [WORDS.get(each, each) for each in kinds.split(" | ") if each != "null"]
+    text = text.partition(", got ")[0].replace(f"`{kinds}`", " or ".join(dict.fromkeys(words)))
+    for sign, word in (("> ", "above "), (">= ", "at least "), ("< ", "below "), ("<= ", "at most ")):
+        text = re.sub(rf" {sign}(-?[\d.]+?)(?:\.0)?$", rf" {word}\1", text)
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def _value_at(plain: Any, names: list[str | int]) -> Any:

@@ -25,7 +25,7 @@ How = Literal["arithmetic", "geometric"]
 
 
 class Prediction(Protocol):
-    """What a model says of one sample, in the units and names of the data."""
+    """What a model says of one sample, in the units and names of the data; its repr is one short line."""
 
     def row(self) -> dict[str, Any]:
         """Plain values, for JSON and tables."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from visus.data.preprocess import Placement
 from visus.data.types import Batch, Schema, Targets
-from visus.errors import DataError
+from visus.errors import DataError, require_count
 from visus.metrics import LabelMeter, TagMeter
 from visus.models import Network, build_classifier, signed
 from visus.nn import Classifier
@@ -26,16 +26,20 @@ from visus.training import Player
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHOWN = 5  # labels in the line that stands for a prediction
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Classification:
     """One class: probabilities K, summing to 1, of the labels."""
 
     probabilities: np.ndarray
     labels: tuple[str, ...]
     image: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Classification({self.label} {self.confidence:.1%})"
 
     @property
     def label(self) -> str:
@@ -48,9 +52,8 @@ class Classification:
         return float(self.probabilities.max())
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k most probable classes with their probabilities."""
-        order = np.argsort(-self.probabilities, kind="stable")[:k]
-        return [(self.labels[index], float(self.probabilities[index])) for index in order]
+        """The k most probable classes with their probabilities. Raises SpecError under 1."""
+        return _top(self.probabilities, self.labels, k)
 
     def row(self) -> dict[str, Any]:
         return {"label": self.label, "confidence": self.confidence, "top": dict(self.top())}
@@ -68,7 +71,7 @@ class Classification:
         return replace(self, image=image)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tagging:
     """Several classes: a probability for each label by itself, K; present above the threshold."""
 
@@ -77,6 +80,11 @@ class Tagging:
     threshold: float = 0.5
     image: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        present = self.present
+        more = f", … ({len(present)} in all)" if len(present) > SHOWN else ""
+        return f"Tagging({', '.join(present[:SHOWN]) or 'none of the labels'}{more})"
+
     @property
     def present(self) -> tuple[str, ...]:
         """The labels whose probability is above the threshold."""
@@ -84,9 +92,8 @@ class Tagging:
         return tuple(label for label, share in chosen if share > self.threshold)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k most probable labels with their probabilities."""
-        order = np.argsort(-self.probabilities, kind="stable")[:k]
-        return [(self.labels[index], float(self.probabilities[index])) for index in order]
+        """The k most probable labels with their probabilities. Raises SpecError under 1."""
+        return _top(self.probabilities, self.labels, k)
 
     def row(self) -> dict[str, Any]:
         return {"labels": list(self.present), "top": dict(self.top())}
@@ -227,6 +234,12 @@ class Classify(Variant, frozen=True, tag="classify"):
             error = meter.scores()["calibration_error"].value
             pictures["calibration"] = viz.calibration(confidence, accuracy, count, error)
         return pictures
+
+
+def _top(probabilities: np.ndarray, labels: tuple[str, ...], k: int) -> list[tuple[str, float]]:
+    require_count("top", k)
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [(labels[index], float(probabilities[index])) for index in order]
 
 
 def _several(schema: Schema) -> bool:

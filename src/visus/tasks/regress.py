@@ -25,16 +25,22 @@ from visus.training import Player
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHOWN = 5  # values in the line that stands for a prediction
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Regression:
     """Numbers: values V of the names, in the units of the data."""
 
     values: np.ndarray
     names: tuple[str, ...]
     image: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        more = f", … ({len(self.names)} in all)" if len(self.names) > SHOWN else ""
+        shown = zip(self.names[:SHOWN], self.values, strict=False)
+        return f"Regression({', '.join(f'{name} {value:.4g}' for name, value in shown)}{more})"
 
     def row(self) -> dict[str, Any]:
         return {name: float(value) for name, value in zip(self.names, self.values, strict=True)}

@@ -6,7 +6,7 @@ from PIL import Image
 
 from visus.data.dataset import Data
 from visus.data.open import READERS, open_dataset
-from visus.errors import DataError, NotFound
+from visus.errors import DataError, NotFound, SpecError
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,16 @@ def test_name_wins_over_a_folder_and_says_so(tmp_path):
     found = open_dataset(Data(source="digits"))
     assert len(found.splits["train"]) == 1797
     assert any("./digits" in note for note in found.notes)
+
+
+def test_a_name_or_path_alone(tmp_path):
+    class_folders(tmp_path / "photos")
+    assert open_dataset("digits").name == "digits"
+    assert open_dataset(tmp_path / "photos").schema.labels == ("green", "red")
+    with pytest.raises(NotFound, match="named nope"):
+        open_dataset("nope")
+    with pytest.raises(SpecError, match="can't be None"):
+        open_dataset(None)
 
 
 @pytest.mark.parametrize("source", ["./digits", "digits/"])

@@ -146,6 +146,21 @@ def test_names_and_settings():
         decode({"crops": "sixteen"}, Views)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"crops": "tne"}, "crops can't be 'tne'"),
+        ({"scales": (0,)}, "scales.0 is 0: expected a number above 0"),
+        ({"scales": 1.15}, "scales is 1.15: expected a list"),
+        ({"grid": 1}, "grid is 1: expected a whole number at least 2"),
+    ],
+)
+def test_views_that_cannot_be_are_refused_when_they_are_made(given, says):
+    with pytest.raises(SpecError) as raised:
+        Views(**given)
+    assert says in raised.value.problem
+
+
 def test_the_command_line_tells_all_names():
     from visus.cli.learn import fuse
 

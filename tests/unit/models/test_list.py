@@ -95,7 +95,9 @@ def test_names_are_sorted_as_a_person_would():
     [
         ({"family": "resnt"}, NotFound, "did you mean resnet"),
         ({"data": "imagenet"}, NotFound, "did you mean ImageNet"),
-        ({"sort": "size"}, SpecError, "can't be sorted by 'size'"),
+        ({"sort": "size"}, SpecError, "sort can't be 'size'"),
+        ({"year": (2016, 2012)}, SpecError, "nothing lies between"),
+        ({"year": "2012..2015"}, SpecError, "(least, most)"),
     ],
 )
 def test_mistakes_are_answered(asked, kind, says):

@@ -135,6 +135,12 @@ def test_weights_are_brought_to_a_sum_of_one():
     assert fusion(network(0), network(1), network(2)).weights == pytest.approx((1 / 3,) * 3)
 
 
+def test_a_fusion_says_its_classes_in_words():
+    both = fusion(network(), network(1))
+    said = both.decode_predictions(both.outputs(torch.stack([both.place(image) for image in IMAGES])), top=2)
+    assert said == [each.top(2) for each in both(IMAGES)]
+
+
 def test_nothing_cannot_be_fused():
     with pytest.raises(SpecError, match="at least one member"):
         fusion()

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 import visus
 from tests.helpers import class_folders, pixels
 from tests.runs import quick_run
-from visus.errors import DataError, ModelError, NotFound, WeightsError
+from visus.errors import DataError, ModelError, NotFound, SpecError, WeightsError
 from visus.run.features import Features, pooled_features
 
 
@@ -128,6 +128,11 @@ def test_principal_components_are_those_of_the_covariance():
     assert np.allclose(np.abs(found), np.abs(wanted), atol=1e-3)
     assert np.allclose(np.abs(found), np.abs(PCA(2).fit_transform(values)), atol=1e-3)
     assert features.explained(found) == pytest.approx(variances[-2:].sum() / variances.sum(), rel=1e-5)
+
+
+def test_another_way_to_a_map():
+    with pytest.raises(SpecError, match="method can't be 'umap'"):
+        Features(np.zeros((4, 3), np.float32), tuple("abcd"), np.zeros(4, int), ("a",)).placed("umap")
 
 
 def test_t_sne_keeps_groups_apart_and_repeats():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import visus
 from tests.helpers import pixels
 from tests.runs import quick_run
 from visus.data.preprocess import ImagePreprocess
-from visus.errors import NotFound, WeightsError
+from visus.errors import NotFound, SpecError, WeightsError
 from visus.weights.sources import locate
 
 RESNET8 = ("optim.lr=0.01",)
@@ -44,8 +46,9 @@ def test_a_network_with_the_weights_of_a_file(file):
 
 
 def test_37_another_number_of_classes(file):
-    with pytest.raises(WeightsError, match=r"head\.2\.weight: 10×64 in .*resnet8\.pt, 4×64 in the network"):
+    with pytest.raises(WeightsError, match=r"of 10 classes, and 4 are asked for") as raised:
         visus.create_model("resnet8", classes=4, weights=str(file))
+    assert 'head="new"' in raised.value.remedy
     torch.manual_seed(0)
     model = visus.create_model("resnet8", classes=4, weights=str(file), head="new")
     state = torch.load(file, weights_only=True)
@@ -68,6 +71,36 @@ def test_a_network_with_the_weights_of_a_run(run):
     model, bundle = visus.create_model("resnet8", weights=str(run)).eval(), visus.load(run).model
     with torch.inference_mode():
         assert torch.equal(model(x), bundle(x))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"classes": 0}, "classes can't be 0"),
+        ({"classes": 2.5}, "classes can't be 2.5"),
+        ({"channels": 0}, "channels can't be 0"),
+        ({"channels": -1}, "channels can't be -1"),
+        ({"channels": "3"}, "channels can't be '3'"),
+        ({"image_size": 0}, "image_size can't be 0"),
+        ({"image_size": 64.5}, "image_size can't be 64.5"),
+        ({"image_size": (64,)}, "image_size can't be (64,)"),
+        ({"head": "nwe"}, "did you mean new?"),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_no_network_can_have(file, asked, says, weighted):
+    with pytest.raises(SpecError, match=re.escape(says)):
+        visus.create_model("resnet8", **asked, weights=str(file) if weighted else None)
+
+
+def test_what_names_no_network_and_no_weights():
+    with pytest.raises(NotFound, match="no network named None"):
+        visus.create_model(None)
+    for take in (visus.pretrained, partial(visus.create_model, weights=5)):
+        with pytest.raises(WeightsError, match="weights can't be"):
+            take("resnet8", *([None] if take is visus.pretrained else []))
+    with pytest.raises(SpecError, match="preprocess can't be 'imagenet'"):
+        visus.pretrained("resnet8", preprocess="imagenet")
 
 
 @pytest.mark.parametrize("take", [visus.create_model, visus.pretrained])
