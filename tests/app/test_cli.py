@@ -233,6 +233,18 @@ def test_an_old_terminal_shows_what_it_can(place: Path) -> None:
         (["train", "digits", "--model", "lenet5", "--size", "8"], "at least 16×16"),
         (["evaluate", "runs/nothing"], "there is no such run or bundle"),
         (["predict", "photos", "x.png"], "isn't a run or a bundle"),
+        (["predict", "runs/photos", "photos", "--batch", "0"], "batch can't be 0"),
+        (["predict", "runs/photos", "photos", "--out", "photos/class 1/scan 1.png"], "is a file, and a folder"),
+        (["evaluate", "runs/photos", "--out", "photos/class 1/scan 1.png"], "is a file, and a folder"),
+        (["summary", "resnet50", "--channels", "-1"], "channels can't be -1"),
+        (["summary", "resnet50", "--classes", "0"], "classes can't be 0"),
+        (["summary", "resnet50", "--size", "0"], "height can't be 0"),
+        (["transfer", "photos", "--plan", "linaer"], "did you mean linear?"),
+        (["transfer", "photos", "--plan", "stage:-1"], "stages are counted from 0"),
+        (["transfer", "photos", "--model", "resnet5"], "resnet50"),
+        (["weights", "fetch", "imagenet"], "name it with --model"),
+        (["weights", "fetch", "torchvision:resnet50", "--model", "resnet18"], "and the network is resnet18"),
+        (["weights", "certify", "torchvision:nope"], "visus weights list names them"),
         (["fuse", "runs/photos", "runs/nothing", "--out", "fused"], "there is no such run or bundle"),
         (["fuse", "runs/photos", "--out", "photos"], "isn't an empty folder"),
         (["fuse", "runs/photos", "--out", "fused", "--weights", "2,1"], "2 weights for 1 members"),
@@ -323,7 +335,7 @@ def test_data_show_and_check(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "found" / "suspects.png").is_file()
 
 
-def test_the_listings_do_not_wait_for_torch(tmp_path: Path) -> None:
+def test_listings_and_mistyped_names_do_not_wait_for_torch(tmp_path: Path) -> None:
     for words in (
         ["--help"],
         ["models", "--sort", "name"],
@@ -331,6 +343,10 @@ def test_the_listings_do_not_wait_for_torch(tmp_path: Path) -> None:
         ["recipes"],
         ["data", "list"],
         ["train", "--help"],
+        ["summary", "rsnet50"],
+        ["predict", "photo.jpg"],
+        ["transfer", "photos", "--plan", "linaer"],
+        ["transfer", "photos", "--model", "rsnet50"],
     ):
         code = (
             "import sys; from visus.cli.main import main; main(sys.argv[1:]);"
@@ -422,7 +438,12 @@ def test_a_file_of_weights_is_looked_into(weights: Path) -> None:
     state = torch.load(weights / "resnet8.pt", weights_only=True)
     assert facts["tensors"] == len(state)
     assert facts["numbers"] == sum(tensor.numel() for tensor in state.values())
-    assert facts["fits"] == []
+    assert facts["fits"] == ["resnet8"]
+    assert facts["not_finite"] == {}
+    state["backbone.stages.0.conv.weight"][0, 0, 0, :2] = torch.tensor([float("nan"), float("inf")])
+    torch.save(state, weights / "broken.pt")
+    done = visus("weights", "check", "broken.pt", cwd=weights, status=2)
+    assert "2 of its numbers are NaN or infinite: backbone.stages.0.conv.weight" in done.stderr
 
 
 def test_a_library_is_held_against_ours(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def parse_plan(text: str) -> Plan:
     if name in least and count.isascii() and count.isdigit() and int(count) >= least[name]:
         return Stage(stage=int(count)) if name == "stage" else Partial(stages=int(count))
     if name in least:
-        raise SpecError(f"the plan {text!r} lacks a number of stages", f"{name}:1, {name}:2, …")
+        what = "stages are counted from 0, the stem" if name == "stage" else "it says how many stages learn, from 1 up"
+        raise SpecError(f"the plan can't be {text!r}: {what}", f"{name}:{least[name]}, {name}:{least[name] + 1}, …")
     raise SpecError(f"there is no plan {text!r}", nearest(name, NAMES))
 
 

@@ -59,10 +59,15 @@ def transfer(
     json
         Lines of JSON instead of words.
     """
+    from visus.adaptation import parse_plan
+    from visus.models import find
+
+    find(model)  # a mistyped name is answered before torch is loaded
+    chosen = None if plan is None else parse_plan(plan)
     from visus.run.transferring import transfer as carry
 
     carry(
-        source, model=model, weights=weights, plan=plan, similar=similar, large=large, scratch=scratch, epochs=epochs,
+        source, model=model, weights=weights, plan=chosen, similar=similar, large=large, scratch=scratch, epochs=epochs,
         seed=seed, device=device, settings=settings, out=out, watch=watcher(json),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from visus.cli.show import line, printed, watcher
+from visus.cli.show import folder, line, printed, watcher
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -115,6 +115,8 @@ def evaluate(
     json
         A line of JSON instead of a table.
     """
+    if out is not None:
+        folder(out)
     from visus.run import api
     from visus.run.evaluation import rows_of
     from visus.spec import tree
@@ -162,13 +164,16 @@ def predict(
         Lines of JSON instead of words.
     """
     from visus.errors import SpecError, UnreadableImage
-    from visus.run import api
 
     failed, files = 0, sources if model else sources[1:]
     if not files:
         raise SpecError("nothing to look at is named", "visus predict RUN FILE…, or --model NAME FILE…")
     if model is None and weights is not None:
         raise SpecError(f"--weights {weights}: a run has its own", "leave it out, or name a network: --model NAME")
+    if out is not None:
+        folder(out)
+    from visus.run import api
+
     predictor = sources[0] if model is None else api.pretrained(model, weights or "imagenet", device=device)
     for number, (name, prediction) in enumerate(api.predict(predictor, files, batch=batch, device=device)):
         if isinstance(prediction, UnreadableImage):
@@ -181,7 +186,6 @@ def predict(
         if out is not None:
             from visus import viz
 
-            out.mkdir(parents=True, exist_ok=True)
             viz.save(prediction.plot(Path(name).name), out / f"{number:05d}-{Path(name).stem[:80]}.png")
     if failed:
         from visus.errors import DataError

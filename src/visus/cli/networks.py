@@ -217,6 +217,10 @@ def summary(
     json
         Lines of JSON instead of a table.
     """
+    from visus.models import find
+
+    if not Path(model).exists():
+        find(model)  # a mistyped name is answered before torch is loaded
     from visus.explanation import diagram as drawn
     from visus.explanation import summarize
     from visus.run.api import described

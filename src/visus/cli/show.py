@@ -54,6 +54,20 @@ def write(path: Path, suffix: str, data: bytes | str) -> None:
         raise SpecError(f"{printable(path)}: can't be written: {(problem.strerror or str(problem)).lower()}") from None
 
 
+def folder(path: Path) -> Path:
+    """A folder that the user named, made if it isn't there: before there is work to lose. Raises SpecError."""
+    from visus.data.image import printable
+    from visus.errors import SpecError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise SpecError(f"{printable(path)}: is a file, and a folder is wanted", "name a folder with --out") from None
+    except OSError as problem:
+        raise SpecError(f"{printable(path)}: can't be made: {(problem.strerror or str(problem)).lower()}") from None
+    return path
+
+
 def thousands(number: int) -> str:
     """1234567 → "1,234,567"."""
     return f"{number:,}"

@@ -43,7 +43,8 @@ def list_(pattern: str = "*", *, json: Json = False) -> None:
         }  # fmt: skip
         if json:
             line({**facts, "url": release.url or None, "hub": release.hub or None, "package": release.package or None})
-        rows.append([("" if value is None else str(value)) for value in facts.values()])
+        errors = ["" if each is None else f"{each:.2f}" for each in (release.top1_error, release.top5_error)]
+        rows.append([name, f"{peer.key}.{release.tag}", f"{height}×{width}", *errors])
     if not json:
         watcher(False).table("", ("network", "--weights", "input", "top-1 error %", "top-5"), rows)
 
@@ -73,6 +74,8 @@ def fetch(name: str, *, model: str | None = None, json: Json = False) -> None:
 def check(file: Path, *, tensors: bool = False, json: Json = False) -> None:
     """Say what is in a file of weights, having read it safely: format, tensors, and which network they may be of.
 
+    Fails where a number in it is NaN or infinite.
+
     Parameters
     ----------
     file
@@ -82,18 +85,20 @@ def check(file: Path, *, tensors: bool = False, json: Json = False) -> None:
     json
         Lines of JSON instead of words.
     """
+    from visus.errors import WeightsError
     from visus.weights.formats import read_weights
-    from visus.weights.load import fitting
+    from visus.weights.recognize import fits, not_finite
 
     stored = read_weights(file)
     count = sum(tensor.numel() for tensor in stored.tensors.values())
-    peers = [peer.key for peer in fitting(stored)]
+    known, broken = fits(stored), not_finite(stored)
     facts = {
         "file": str(file),
         "format": stored.format,
         "tensors": len(stored.tensors),
         "numbers": count,
-        "fits": peers,
+        "fits": known,
+        "not_finite": broken,
     }
     if json:
         line({**facts, "notes": stored.notes})
@@ -101,11 +106,16 @@ def check(file: Path, *, tensors: bool = False, json: Json = False) -> None:
         printed(f"{file}: {stored.format}, {len(stored.tensors)} tensors, {count:,} numbers")
         for key, note in stored.notes.items():
             printed(f"  {key}: {note}")
-        printed("  " + (f"fits {', '.join(peers)}" if peers else "has the names of no network that is known"))
+        printed("  " + (f"fits {', '.join(known)}" if known else "is of no network that is known"))
     for name, tensor in stored.tensors.items() if tensors else ():
         shape, kind = "×".join(map(str, tensor.shape)) or "scalar", str(tensor.dtype).removeprefix("torch.")
         line({"name": name, "shape": list(tensor.shape), "type": kind}) if json else printed(
             f"  {name}  {shape}  {kind}"
+        )
+    if broken:
+        shown = ", ".join(list(broken)[:4]) + (f", … ({len(broken)} tensors)" if len(broken) > 4 else "")
+        raise WeightsError(
+            f"{file}: {sum(broken.values()):,} of its numbers are NaN or infinite: {shown}", "fetch or train it anew"
         )
 
 

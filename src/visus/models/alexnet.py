@@ -42,7 +42,7 @@ class AlexNet(Variant, frozen=True, tag="alexnet"):
         if not self.stages or not all(self.stages):
             raise ModelError("a table of layers needs at least one row, and each row a layer")
         least = least_side([layer for row in self.stages for layer in row])
-        c_in, _, _ = require_image("AlexNet or ZFNet", shape, (least, least))
+        c_in, _, _ = require_image(self, shape, (least, least))
         stages, channels, strides, stride = [], [], [], 1
         for row in self.stages:
             layers = []

@@ -37,7 +37,7 @@ class BNInception(Variant, frozen=True, tag="bn_inception"):
 
     def build(self, shape: tuple[int, ...]) -> Pyramid:
         """shape: C×H×W of one image; any height and width."""
-        channels, _, _ = require_image("bn_inception", shape)
+        channels, _, _ = require_image(self, shape)
         kit = Kit(self.norm, bias=self.bias, width=self.width, average=self.average)
         stages: list[tuple[Row, ...]] = [
             (Conv(64, 7, 2),),

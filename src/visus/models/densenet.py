@@ -70,7 +70,7 @@ class DenseNet(Variant, frozen=True, tag="densenet"):
         if not self.depths:
             raise ModelError("a densely connected network needs at least one block", "--set model.spec.depths=[2,2]")
         least = self.stem.least(2 ** (len(self.depths) - 1))
-        channels, _, _ = require_image("a densely connected network", shape, (least, least))
+        channels, _, _ = require_image(self, shape, (least, least))
         layers, c = Layers(self.norm), self.stem.channels
         stages, widths, strides = [self.stem.build(channels, layers)], [c], [self.stem.stride]
         for index, depth in enumerate(self.depths):

@@ -70,7 +70,7 @@ class EfficientNet(Variant, frozen=True, tag="efficientnet"):
         """shape: C×H×W of one image; any height and width."""
         from visus.nn import ConvNormAct, Pyramid
 
-        channels, _, _ = require_image("efficientnet", shape)
+        channels, _, _ = require_image(self, shape)
         if not self.rows:
             raise ModelError("efficientnet needs at least one row of inverted residuals")
         conv = partial(ConvNormAct, norm=self.norm.build, padding=self.padding)

@@ -87,7 +87,7 @@ class GoogLeNet(Variant, frozen=True, tag="googlenet"):
     def build(self, shape: tuple[int, ...]) -> Pyramid:
         """shape: C×H×W of one image. Raises ModelError under 31×31 (15×15 where the last pool is 2×2)."""
         least = 16 * (self.last_pool - 1) - 1  # four poolings, of which the first three give half, rounded down
-        channels, _, _ = require_image("googlenet", shape, (least, least))
+        channels, _, _ = require_image(self, shape, (least, least))
         return build_pyramid(Kit(self.norm, width=self.width), self._stages(), channels)
 
     def head(self, shape: tuple[int, ...], classes: int) -> nn.Module:

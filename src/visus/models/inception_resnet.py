@@ -40,7 +40,7 @@ class InceptionResNet(Variant, frozen=True, tag="inception_resnet"):
 
     def build(self, shape: tuple[int, ...]) -> Pyramid:
         """shape: C×H×W of one image. Raises ModelError under 75×75."""
-        channels, _, _ = require_image("inception_resnet", shape, (LEAST_SIDE, LEAST_SIDE))
+        channels, _, _ = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
         stages = {"v1": _version1, "v2": _version2}[self.version](self.depths, self.scales)
         return build_pyramid(Kit(self.norm, width=self.width), stages, channels)
 

@@ -66,7 +66,7 @@ class InceptionV3(Variant, frozen=True, tag="inception_v3"):
 
     def build(self, shape: tuple[int, ...]) -> Pyramid:
         """shape: C×H×W of one image. Raises ModelError under 75×75."""
-        channels, _, _ = require_image("inception_v3", shape, (LEAST_SIDE, LEAST_SIDE))
+        channels, _, _ = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
         stages: list[tuple[Row, ...]] = [
             *STEM,
             (HALVE, _thirty_five(32), _thirty_five(64), _thirty_five(64)),

@@ -34,7 +34,7 @@ class InceptionV4(Variant, frozen=True, tag="inception_v4"):
 
     def build(self, shape: tuple[int, ...]) -> Pyramid:
         """shape: C×H×W of one image. Raises ModelError under 75×75."""
-        channels, _, _ = require_image("inception_v4", shape, (LEAST_SIDE, LEAST_SIDE))
+        channels, _, _ = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
         first, second, third = self.depths
         stages: list[tuple[Row, ...]] = [
             STEM[0],

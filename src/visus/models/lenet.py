@@ -45,7 +45,7 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
 
         from visus.nn import Pyramid, SparseConv2d, Subsample
 
-        channels, *sides = require_image("lenet5", shape, (LEAST_SIDE, LEAST_SIDE))
+        channels, *sides = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
 
         def pool(maps: int) -> list[nn.Module]:
             return [Subsample(maps), self._act()] if self.pool == "trainable" else [nn.AvgPool2d(2)]

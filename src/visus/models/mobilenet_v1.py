@@ -49,7 +49,7 @@ class MobileNetV1(Variant, frozen=True, tag="mobilenet_v1"):
 
         from visus.nn import ConvNormAct, Pyramid
 
-        channels, _, _ = require_image("mobilenet_v1", shape)
+        channels, _, _ = require_image(self, shape)
         if not self.depths or len(self.depths) != len(self.widths):
             raise ModelError(
                 f"depths {self.depths} and widths {self.widths} name no stages, or different numbers of them"

@@ -57,7 +57,7 @@ class MobileNetV2(Variant, frozen=True, tag="mobilenet_v2"):
         """shape: C×H×W of one image; any height and width."""
         from visus.nn import ConvNormAct, Pyramid
 
-        channels, _, _ = require_image("mobilenet_v2", shape)
+        channels, _, _ = require_image(self, shape)
         if not self.rows:
             raise ModelError("mobilenet_v2 needs at least one row of inverted residuals")
         conv = partial(ConvNormAct, norm=self.norm.build, padding=self.padding)

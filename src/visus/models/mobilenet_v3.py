@@ -116,7 +116,7 @@ class MobileNetV3(Variant, frozen=True, tag="mobilenet_v3"):
 
         from visus.nn import ConvNormAct, Pyramid
 
-        channels, _, _ = require_image("mobilenet_v3", shape)
+        channels, _, _ = require_image(self, shape)
         if not self.stages or not all(self.stages):
             raise ModelError("mobilenet_v3 needs at least one stage, and one row in each")
         conv = partial(ConvNormAct, norm=self.norm.build, padding=self.padding)

@@ -67,7 +67,7 @@ class NiN(Variant, frozen=True, tag="nin"):
             raise ModelError("a network in network needs at least one mlpconv layer")
         first, *rest = (block.first for block in self.blocks)
         least = least_side([first, *(layer for each in rest for layer in (self.pool, each))])
-        c_in, _, _ = require_image("a network in network", shape, (least, least))
+        c_in, _, _ = require_image(self, shape, (least, least))
         stages: list[nn.Module] = []
         strides: list[int] = []
         for block in self.blocks:

@@ -40,8 +40,9 @@ class BatchNorm(Spec, frozen=True):
         return found
 
 
-def require_image(name: str, shape: tuple[int, ...], least: tuple[int, int] = (1, 1)) -> tuple[int, int, int]:
-    """Channels, height and width of an image that the network `name` can take; else ModelError with the least size."""
+def require_image(spec: Spec, shape: tuple[int, ...], least: tuple[int, int] = (1, 1)) -> tuple[int, int, int]:
+    """Channels, height and width of an image that a network can take; else ModelError with the least size."""
+    name = f"a network of the kind {spec.__struct_config__.tag}"
     channels, *sides = shape
     if len(sides) != 2:
         raise ModelError(f"{name} takes images, not vectors of {channels}", "--model mlp takes vectors")
@@ -49,6 +50,13 @@ def require_image(name: str, shape: tuple[int, ...], least: tuple[int, int] = (1
     if height < least[0] or width < least[1]:
         raise ModelError(
             f"{name} can't take inputs of {'×'.join(map(str, shape))}",
-            f"give images of at least {least[0]}×{least[1]} pixels: --set preprocess.size=[{least[0]},{least[1]}]",
+            f"give images of at least {least[0]}×{least[1]} pixels: {sized(least)}",
         )
     return channels, height, width
+
+
+def sized(sides: tuple[int, int]) -> str:
+    """How inputs of that size are asked for: by summary and train, in recipes, in Python."""
+    height, width = sides
+    short = f"--size {height}" if height == width else f"--set preprocess.size=[{height},{width}]"
+    return f"{short}, or image_size={height if height == width else sides} in Python"

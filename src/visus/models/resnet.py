@@ -174,7 +174,7 @@ class ResNet(Variant, frozen=True, tag="resnet"):
         from visus.nn import Pyramid
 
         least = self.stem.least(1)
-        channels, _, _ = require_image("a residual network", shape, (least, least))
+        channels, _, _ = require_image(self, shape, (least, least))
         if not self.depths or len(self.depths) != len(self.widths):
             raise ModelError(
                 f"depths {self.depths} and widths {self.widths} name no stages, or different numbers of them"

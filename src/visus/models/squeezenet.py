@@ -60,7 +60,7 @@ class SqueezeNet(Variant, frozen=True, tag="squeezenet"):
         from visus.nn.fire import Fire
 
         least = least_side([self.stem, *[self.pool] * len(self.depths)])
-        image, _, _ = require_image("SqueezeNet", shape, (least, least))
+        image, _, _ = require_image(self, shape, (least, least))
         stages, channels, fires = [self.stem.build(image)], [self.stem.filters], iter(self.fires())
         for depth in self.depths:
             c_in, layers = channels[-1], [self.pool.build(channels[-1])]

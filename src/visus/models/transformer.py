@@ -50,7 +50,7 @@ class TransformerEncoder(Variant, frozen=True, tag="transformer"):
         from visus.nn.attention import EncoderBlock
         from visus.nn.tokens import LearntPositions, Rows, SinusoidalPositions, keep_variance
 
-        channels, height, columns = require_image("a Transformer encoder", shape)
+        channels, height, columns = require_image(self, shape)
         positions = {"sinusoidal": SinusoidalPositions, "learnt": LearntPositions}[self.positions]
         embedding = keep_variance(nn.Linear(channels * columns, self.width))
         stages = [nn.Sequential(Rows(), embedding, positions(height, self.width), nn.Dropout(self.dropout))]

@@ -48,7 +48,7 @@ class VGG(Variant, frozen=True, tag="vgg"):
                 f"kernels {self.kernels} and widths {self.widths} name no stages, empty ones, or different numbers"
             )
         least = 2 ** len(self.widths)
-        c_in, _, _ = require_image("VGG", shape, (least, least))
+        c_in, _, _ = require_image(self, shape, (least, least))
         stages: list[nn.Module] = []
         for sizes, width in zip(self.kernels, self.widths, strict=True):
             layers: list[nn.Module] = [nn.MaxPool2d(2)] if stages else []

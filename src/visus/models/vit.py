@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from visus.errors import ModelError
-from visus.models.parts import Count, Factor, Share, require_image
+from visus.models.parts import Count, Factor, Share, require_image, sized
 from visus.spec import Variant
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ViT(Variant, frozen=True, tag="vit"):
         from visus.nn.attention import EncoderBlock
         from visus.nn.tokens import ClassToken, LearntPositions, Pixels, keep_variance
 
-        channels, *sides = require_image("a Vision Transformer", shape, (self.patch, self.patch))
+        channels, *sides = require_image(self, shape, (self.patch, self.patch))
         grid = self._grid(sides[0], sides[1])
         before = 1 if self.pool == "class" else 0
         stages = [
@@ -104,5 +104,5 @@ class ViT(Variant, frozen=True, tag="vit"):
         fits = " or ".join(f"{h}×{w}" for h, w in dict.fromkeys(zip(*near, strict=True)))
         raise ModelError(
             f"a Vision Transformer of {self.patch}×{self.patch} patches can't cut up images of {height}×{width}",
-            f"give images of {fits} pixels, multiples of the patch: --set preprocess.size=[{near[0][0]},{near[1][0]}]",
+            f"give images of {fits} pixels, multiples of the patch: {sized((near[0][0], near[1][0]))}",
         )

@@ -47,7 +47,7 @@ class Xception(Variant, frozen=True, tag="xception"):
 
         from visus.nn import ConvNormAct, Pyramid
 
-        channels, _, _ = require_image("xception", shape, (LEAST_SIDE, LEAST_SIDE))
+        channels, _, _ = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
         if not self.entry:
             raise ModelError("xception needs at least one block in its entry flow", "--set model.spec.entry=[128]")
         first, second = self.stem

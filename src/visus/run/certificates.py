@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
-from visus.errors import NotFound, nearest
+from visus.errors import NotFound
 from visus.run.api import image_files
 from visus.run.watch import Silent, Watch
 from visus.weights.certify import Certificate, certify, page, write_certificate
@@ -35,7 +36,13 @@ def certify_all(
     """
     peers = [peer for key, peer in PEERS.items() if fnmatchcase(key, pattern.lower())]
     if not peers:
-        raise NotFound(f"no network of another library matches {pattern!r}", nearest(pattern, PEERS))
+        library, _, name = pattern.lower().rpartition(":")
+        keys = {peer.name: key for key, peer in PEERS.items() if library in ("", peer.library)}
+        close = get_close_matches(name, keys, n=1, cutoff=0.65)
+        raise NotFound(
+            f"no network of another library matches {pattern!r}",
+            f"did you mean {keys[close[0]]}?" if close else "visus weights list names them, as LIBRARY:NAME.TAG",
+        )
     for peer in peers:
         with (watch or Silent()).work(f"certifying {peer.key}"):
             given = None if images is None else _photographs(peer, images)

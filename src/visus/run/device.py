@@ -24,6 +24,11 @@ def device_of(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise SpecError(
+            f"runtime.device {name!r} can't be used: there is no such device", "--device auto, cpu, cuda, cuda:1 or mps"
+        ) from None
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as problem:
         cause = str(problem).splitlines()[0]

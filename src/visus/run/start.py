@@ -53,7 +53,7 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
         if weights.folded and not _keeps_norms(transfer):
             raise SpecError(
                 f"{weights.source}: they predict as they should, and lose what they know when normalisations learn",
-                "--plan linear, or --set transfer.kind=full --set transfer.norm=frozen",
+                "--set transfer.kind=linear, or --set transfer.kind=full --set transfer.norm=frozen",
             )
         same = bool(weights.labels) and weights.labels == plan.schema.labels
         left = put(whole, weights, new_head=not same)

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+ENDLESS = 10_000  # columns: more than any table has
+
 
 class Bar(Protocol):
     """A piece of work under way."""
@@ -70,12 +72,17 @@ class Terminal:
         return
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A terminal breaks what is too long for it between words; names stay whole, and lines in a file or pipe."""
         shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for index, name in enumerate(columns):
             numbers = all(not row[index] or row[index][0] in "+-−.0123456789" for row in rows)
-            shown.add_column(name, justify="right" if numbers and index else "left", overflow="fold")
+            whole = not any(" " in row[index] for row in rows)  # names, numbers and shapes
+            shown.add_column(name, justify="right" if numbers and index else "left", no_wrap=whole)
         for row in rows:
             shown.add_row(*[Text(_encodable(cell, self.console)) for cell in row])
+        needed = self.console.measure(shown, options=self.console.options.update(width=ENDLESS))
+        room = self.console.width if self.console.is_terminal else ENDLESS
+        shown.width = min(needed.maximum, max(needed.minimum, room))
         self.console.print(shown)
 
     @contextmanager

@@ -14,7 +14,7 @@ from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
 from visus.models import Cut, Network, build_classifier, find
 from visus.models.cards import WithAuxiliary
-from visus.nn import WithoutRandomStart, load_state
+from visus.nn import load_state
 from visus.weights.formats import Stored, read_weights
 from visus.weights.graphs import Unlike, fit
 from visus.weights.peers import PEERS, Peer
@@ -55,15 +55,11 @@ def load_weights(
     located = locate(text, network, progress)
     stored = read_weights(located.file)
     peers = [located.peer] if located.peer else [peer for peer in PEERS.values() if peer.network == network]
-    if stored.nodes and all(_missing(peer, stored) for peer in peers):  # it has names of its own
+    if stored.nodes and all(missing_names(peer, stored) for peer in peers):  # it has names of its own
         return _of_graph(stored, located, network, size, text)
     peer = located.peer or _recognized(stored, network, text)
     if peer is None:
         return _own(stored, network, size, text)
-    if peer.network != network:
-        raise WeightsError(
-            f"{text} is of {peer.network}, and the network is {network}", f"--model {peer.network}, or other weights"
-        )
     classes = _classes(peer, stored)
     shape = _resized(peer.input, size)
     given = stored.tensors
@@ -120,21 +116,7 @@ def _of_head(name: str) -> bool:
     return name.startswith(("head.", "auxiliary."))
 
 
-def fitting(stored: Stored) -> list[Peer]:
-    """The peers whose names of tensors are all in a file, whatever the network."""
-    with WithoutRandomStart():
-        return [peer for peer in PEERS.values() if _rough(peer, stored) and not _missing(peer, stored)]
-
-
-def _rough(peer: Peer, stored: Stored) -> bool:
-    """Whether the first and the last layer of a peer are there; quick, as nothing is built."""
-    pairs = list(peer.pairs(peer.spec))
-    names = [pairs[index].theirs.partition("@")[0] for index in (0, -1)]
-    there = named(peer, stored.tensors)
-    return all(any(name == each or name.startswith((f"{each}.", f"{each}/")) for name in there) for each in names)
-
-
-def _missing(peer: Peer, stored: Stored) -> list[str]:
+def missing_names(peer: Peer, stored: Stored) -> list[str]:
     """The names that a peer's network needs and a file hasn't."""
     there = named(peer, stored.tensors)
     return [entry.theirs for entry in entries(peer, peer.classes) if entry.theirs not in there]
@@ -149,7 +131,7 @@ def _recognized(stored: Stored, network: str, text: str) -> Peer | None:
         own = build_classifier(find(network).spec, find(network).input, 2).state_dict()
     if all(name in stored.tensors for name in own):
         return None
-    missing = {peer.key: _missing(peer, stored) for peer in PEERS.values() if peer.network == network}
+    missing = {peer.key: missing_names(peer, stored) for peer in PEERS.values() if peer.network == network}
     fits = [PEERS[key] for key, names in missing.items() if not names]
     if not fits:
         nearest = min(missing, key=lambda key: len(missing[key]), default=None)
@@ -170,15 +152,8 @@ def _of_graph(stored: Stored, located: Located, network: str, size: tuple[int, i
     """The weights of an ONNX graph, by the places of its layers: read as the library that was named reads them, or as
     any does."""
     card, peer = find(network), located.peer
-    if peer is not None and peer.network != network:
-        raise WeightsError(
-            f"{text} is of {peer.network}, and the network is {network}", f"--model {peer.network}, or other weights"
-        )
-    known = [peer.spec] if peer else [card.spec, *(each.spec for each in PEERS.values() if each.network == network)]
-    plain = [replace_spec(spec, auxiliary=None) for spec in known if isinstance(spec, WithAuxiliary)]
-    readings = list(dict.fromkeys([*known, *plain]))
     try:
-        found = fit(stored, readings, _resized(peer.input if peer else card.input, size))
+        found = fit(stored, readings_of(network, peer), _resized(peer.input if peer else card.input, size))
     except Unlike as why:
         raise WeightsError(
             f"{text} isn't the graph of {network}: {why}",
@@ -189,6 +164,15 @@ def _of_graph(stored: Stored, located: Located, network: str, size: tuple[int, i
     said = f"{text}: an ONNX graph" + (", with its normalisations folded" if found.folded else "")
     preprocess = release.preprocess if release and labels else None
     return Weights(found.spec, found.input, found.classes, found.tensors, said, preprocess, labels, found.folded)
+
+
+def readings_of(network: str, peer: Peer | None = None) -> list[Network]:
+    """The networks that a graph of that name may be of, ours first: as a library reads it, or as any does, and without
+    the heads that are only used while training."""
+    others = (each.spec for each in PEERS.values() if each.network == network)
+    known = [peer.spec] if peer else [find(network).spec, *others]
+    plain = [replace_spec(spec, auxiliary=None) for spec in known if isinstance(spec, WithAuxiliary)]
+    return list(dict.fromkeys([*known, *plain]))
 
 
 def _own(stored: Stored, network: str, size: tuple[int, int] | None, text: str) -> Weights:

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
 from visus.data.download import cache_folder, fetch, unreachable
 from visus.errors import DownloadError, NotFound, WeightsError, nearest
+from visus.models import find
 from visus.weights.peers import PEERS, Peer
 from visus.weights.releases import RELEASES, Release
 
@@ -33,24 +35,33 @@ def locate(text: str, network: str, progress: Progress | None = None) -> Located
 
     text: "imagenet"; "library:name", "library:name.tag"; "library:name=PATH" for a file in that library's layout;
     "hf:owner/name" or "hf:owner/name/file" on the Hugging Face hub; or the path of a file, run or bundle.
-    network: our name, for "imagenet". Raises NotFound, DownloadError, WeightsError.
+    network: our name, which a library's must be of; "" where any will do. Raises NotFound, DownloadError, WeightsError,
+    before anything is fetched where it can be known.
     """
+    if network:
+        find(network)
     if text == "imagenet":
+        if not network:
+            raise NotFound("imagenet: of which network isn't said", "name it with --model, such as --model resnet50")
         peer, release = next(releases_of(network), (None, None))
         if peer is None or release is None:
-            known = sorted({PEERS[key].network for key in RELEASES if key in PEERS})
-            raise NotFound(f"no ImageNet weights are known for {network}", nearest(network, known))
+            raise NotFound(
+                f"no ImageNet weights are known for {network}", "visus weights list names the networks that have some"
+            )
         return Located(obtain(peer, release, progress), peer, release)
     library, colon, rest = text.partition(":")
-    if colon and library in LIBRARIES:
-        return _of_library(library, rest, progress)
+    if colon and library.lower() in LIBRARIES:
+        return _of_library(library.lower(), rest, network, progress)
     if colon and library == "hf":
         return Located(_from_hub(rest))
     path = Path(text).expanduser()
-    if not path.exists():
+    if not text or not path.exists():
+        close = get_close_matches(library.lower(), ("imagenet", *LIBRARIES), n=1, cutoff=0.65)
         raise NotFound(
-            f"--weights {text}: there is no such file, and it names no known source",
-            "give a path, imagenet, hf:OWNER/NAME, or LIBRARY:NAME (visus weights list)",
+            f"--weights {text or '(nothing)'}: there is no such file, and it names no known source",
+            f"did you mean {close[0]}{colon}{rest}?"
+            if close
+            else "give a path, imagenet, hf:OWNER/NAME, or LIBRARY:NAME (visus weights list)",
         )
     return Located(path, *_by_file_name(path, network))
 
@@ -82,17 +93,22 @@ def obtain(peer: Peer, release: Release, progress: Progress | None = None) -> Pa
     return fetch([release.url], place.name, release.digest, None, place.parent, progress=progress)
 
 
-def _of_library(library: str, rest: str, progress: Progress | None) -> Located:
+def _of_library(library: str, rest: str, network: str, progress: Progress | None) -> Located:
     name, equals, path = rest.partition("=")
     name, _, tag = name.lower().partition(".")
     names = [peer.name for peer in PEERS.values() if peer.library == library]
     peer = PEERS.get(f"{library}:{name}")
     if peer is None:
         raise NotFound(f"{library} has no network {name!r} that Visus knows", nearest(name, names))
+    if network and peer.network != network:
+        raise WeightsError(
+            f"{library}:{rest} is of {peer.network}, and the network is {network}",
+            f"--model {peer.network}, or other weights",
+        )
     if equals:
         file = Path(path).expanduser()
-        if not file.exists():
-            raise NotFound(f"{file}: there is no such file")
+        if not path or not file.exists():
+            raise NotFound(f"{library}:{rest}: there is no such file", f"give the path of one: {peer.key}=FILE")
         return Located(file, peer, _by_tag(peer, tag) if tag else None)
     if not RELEASES.get(peer.key):
         raise NotFound(
@@ -135,7 +151,7 @@ def _from_hub(text: str, place: Path | None = None) -> Path:
     """A file of a Hugging Face repository: "owner/name", or "owner/name/file"."""
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:/(.+))?", text)
     if match is None:
-        raise NotFound(f"hf:{text} isn't OWNER/NAME or OWNER/NAME/FILE")
+        raise NotFound(f"hf:{text} isn't OWNER/NAME or OWNER/NAME/FILE", "for example hf:timm/resnet50.a1_in1k")
     repository, file = match[1], match[2]
     target = place or cache_folder() / "weights" / "huggingface" / repository / (file or HUB_FILES[0])
     if target.is_file():

@@ -129,9 +129,9 @@ def test_one_network_through_views_is_a_fusion(runs, tmp_path):
         visus.fuse([runs / "one"], views="tenn")
     with pytest.raises(SpecError, match="'five' are all alike"):
         visus.fuse([runs / "one"], views="ten", device="cpu")
-    for views, says in ((visus.Views(scales=()), "length >= 1"), (visus.Views(crops="fve"), "did you mean five")):
+    for views, says in (({"scales": ()}, "length at least 1"), ({"crops": "fve"}, "did you mean five")):
         with pytest.raises(SpecError, match=says):
-            visus.fuse([runs / "one"], views=views, device="cpu")
+            visus.fuse([runs / "one"], views=visus.Views(**views), device="cpu")
 
 
 def test_a_fusion_may_be_fused_again(runs, tmp_path):

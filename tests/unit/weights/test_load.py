@@ -20,6 +20,7 @@ from visus.models.vgg import VGG
 from visus.weights import load
 from visus.weights.load import Weights, class_dependent, cut_down, load_weights, put
 from visus.weights.peers import PEERS
+from visus.weights.recognize import fits
 from visus.weights.releases import RELEASES
 from visus.weights.translate import entries
 
@@ -31,7 +32,7 @@ class Kept:
     """What `read_weights` gives, as far as these functions look at it: names and tensors."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.tensors, self.format = tensors, "torch-zip"
+        self.tensors, self.format, self.nodes = tensors, "torch-zip", ()
 
 
 def weights(classes: int = 5, labels: tuple[str, ...] = ()) -> Weights:
@@ -171,7 +172,7 @@ def test_keras_numbers_its_layers_from_anywhere(start):
     assert (f"conv2d_{start}/kernel" in stored.tensors) == (start > 0)
     peer = load._recognized(stored, "inception_v3", "x.h5")
     assert peer.key == "keras:inceptionv3"
-    assert peer.key in [each.key for each in load.fitting(stored)]
+    assert peer.key in fits(stored)
 
 
 def test_the_classes_are_counted(tmp_path: Path):

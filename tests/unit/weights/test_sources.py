@@ -85,9 +85,14 @@ def test_a_published_file_is_known_by_its_name(tmp_path):
         ("torchvision:resnet5", "resnet50", "no network 'resnet5'", "resnet50"),
         ("torchvision:resnet50.v3", "resnet50", "no weights 'v3'", "v2"),
         ("nowhere.pth", "resnet50", "no such file", "imagenet"),
-        ("torchvison:resnet50", "resnet50", "names no known source", "LIBRARY:NAME"),
+        ("torchvison:resnet50", "resnet50", "names no known source", "did you mean torchvision:resnet50?"),
+        ("imagnet", "resnet50", "names no known source", "did you mean imagenet?"),
+        ("", "resnet50", "no such file", "imagenet"),
         ("torchvision:resnet50=nowhere.pth", "resnet50", "there is no such file", ""),
-        ("hf:justaname", "resnet50", "isn't OWNER/NAME", ""),
+        ("torchvision:resnet50=", "resnet50", "there is no such file", "torchvision:resnet50=FILE"),
+        ("hf:justaname", "resnet50", "isn't OWNER/NAME", "hf:timm/resnet50.a1_in1k"),
+        ("imagenet", "efficientnet_lite", "no network named 'efficientnet_lite'", "efficientnet_lite0"),
+        ("imagenet", "", "of which network isn't said", "--model"),
     ],
 )
 def test_what_cannot_be_found(text, network, says, remedy):
@@ -95,6 +100,12 @@ def test_what_cannot_be_found(text, network, says, remedy):
         locate(text, network)
     assert says in raised.value.problem
     assert remedy in raised.value.remedy
+
+
+def test_another_network_is_refused_before_its_weights_are_fetched():
+    for text in ("torchvision:resnet50", "TorchVision:ResNet50.v2", "torchvision:resnet50=nowhere.pth"):
+        with pytest.raises(WeightsError, match="is of resnet50, and the network is resnet18"):
+            locate(text, "resnet18")
 
 
 def test_without_a_network_the_place_for_the_file_is_named():
