@@ -6,6 +6,15 @@ _SPOKEN = {"f1": "F1", "r2": "R²", "rmse": "RMSE", "mae": "MAE", "top5": "top-5
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "file"), counted(1234, "file")
+    ('1 file', '1,234 files')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def compact(number: float) -> str:
     """Three digits and a unit: k, M, G, T.
 

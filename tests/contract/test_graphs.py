@@ -126,7 +126,7 @@ def first(graph, operator, place=0):
 
 def test_a_graph_of_another_network_is_refused(resnet18):
     graph, path = resnet18
-    assert "isn't the graph of resnet34: it has 4 of the 6 layer of 64×64×3×3" in refusal(graph, path, "resnet34")
+    assert "isn't the graph of resnet34: it has 4 of the 6 layers of 64×64×3×3" in refusal(graph, path, "resnet34")
     assert "isn't the graph of vgg16: it has" in refusal(graph, path, "vgg16")
 
 

@@ -258,13 +258,14 @@ def fuse(
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:
-    """Of "1,1.15"."""
+    """Of "1,1.15". Raises SpecError."""
     from visus.errors import SpecError
 
     try:
         return tuple(float(each) for each in text.split(","))
     except ValueError:
-        raise SpecError(f"{option} {text}: isn't a list of numbers", f"for example {option} 1,1.15") from None
+        example = {"--scales": "1,1.15", "--weights": "2,1,1"}[option]
+        raise SpecError(f"{option} {text}: isn't a list of numbers", f"for example {option} {example}") from None
 
 
 def resume(run: Path, *, json: Json = False) -> None:

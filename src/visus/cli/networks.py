@@ -54,7 +54,8 @@ def models(
     data
         Only networks with a published error on these data, such as ImageNet or CIFAR-10.
     sort
-        By what, the smallest first, those of which it isn't known last; by default oldest families first. Errors are
+        By what, the smallest first, those of which it isn't known last; by default that of the catalog, by
+        lineage. Errors are
         compared on the data that --data names, by default ImageNet.
     descending
         The other way round.

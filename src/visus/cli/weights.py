@@ -10,6 +10,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from visus.cli.show import line, printed, watcher
+from visus.text import counted
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
@@ -103,7 +104,7 @@ def check(file: Path, *, tensors: bool = False, json: Json = False) -> None:
     if json:
         line({**facts, "notes": stored.notes})
     else:
-        printed(f"{file}: {stored.format}, {len(stored.tensors)} tensors, {count:,} numbers")
+        printed(f"{file}: {stored.format}, {counted(len(stored.tensors), 'tensor')}, {counted(count, 'number')}")
         for key, note in stored.notes.items():
             printed(f"  {key}: {note}")
         printed("  " + (f"fits {', '.join(known)}" if known else "is of no network that is known"))

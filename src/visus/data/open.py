@@ -17,6 +17,7 @@ from visus.data.readers.folders import FOLDERS
 from visus.data.readers.idx import IDX
 from visus.data.readers.tables import TABLES
 from visus.errors import DataError, NotFound, SpecError, nearest
+from visus.text import counted
 
 # The first that recognises a path reads it. An .npz is a ZIP archive too, so tables come before archives; class
 # folders are last, since they alone have to look into subfolders.
@@ -80,11 +81,7 @@ def _seen(path: Path) -> str:
                 others[each.suffix.lower()] += 1
     except OSError as problem:
         return f"the folder can't be listed: {(problem.strerror or str(problem)).lower()}"
-    parts = [f"{_count(images, 'image')} directly in the folder"] if images else []
-    parts += [_count(folders, "folder")] if folders else []
-    parts += [_count(number, f"{printable(suffix) or 'other'} file") for suffix, number in others.most_common(4)]
+    parts = [f"{counted(images, 'image')} directly in the folder"] if images else []
+    parts += [counted(folders, "folder") + " in which there are no images"] if folders else []
+    parts += [counted(number, f"{printable(suffix) or 'other'} file") for suffix, number in others.most_common(4)]
     return ", ".join(parts) or "an empty folder"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -86,7 +86,7 @@ def bundle_of(path: str | Path) -> Path:
         raise NotFound(f"{path}: there is no such run or bundle", "`visus train` makes one; look in runs/")
     if (path / "recipe.toml").exists():
         raise NotFound(f"{path}: this run has no model yet", f"finish it with `visus resume {path}`")
-    raise NotFound(f"{path}: isn't a run or a bundle: it has no {MANIFEST}")
+    raise NotFound(f"{path}: isn't a run or a bundle: it has no {MANIFEST}", "name a folder that `visus train` made")
 
 
 def _described(path: Path) -> Manifest:

@@ -127,8 +127,8 @@ class Fusion(Predictor):
         wanted, given = own.labels or own.values, theirs.labels or theirs.values
         absent, more = [each for each in wanted if each not in given], [each for each in given if each not in wanted]
         if absent or more:
-            lacks = f"lacks {', '.join(absent[:8])}" if absent else ""
-            has = f"has {', '.join(more[:8])} besides" if more else ""
+            lacks = f"lacks {_few(absent)}" if absent else ""
+            has = f"has {_few(more)} besides" if more else ""
             raise SpecError(
                 f"{name} doesn't have the names that {first} has: it {' and '.join(filter(None, (lacks, has)))}",
                 "fuse predictors of the same classes",
@@ -137,6 +137,10 @@ class Fusion(Predictor):
 
     def _name(self, index: int) -> str:
         return f"member {index + 1} ({self.manifest.members[index].name})"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
 
 
 def _task(predictor: Predictor) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_tensor
 from visus.data.types import Target
-from visus.data.views import Views
+from visus.data.views import NAMED, Views
 from visus.errors import DataError, SpecError
 from visus.prediction.manifest import NetworkManifest
 from visus.prediction.predictor import Engine, Predictor, described
@@ -158,7 +158,8 @@ class Viewed(Predictor):
             seen = {self._preprocess.placement(rows, columns, view) for view in self._each}
             if len(seen) > len(set(self.views.scales)):
                 return
+        named = next((name for name, views in NAMED.items() if views == self.views), self.views.crops)
         raise SpecError(
-            f"the crops {self.views.crops!r} are all alike: at this scale the network sees all that there is",
+            f"the crops of the views {named!r} are all alike: at this scale the network sees all that there is",
             "look more closely, with --scales 1.15, or leave the crops out",
         )

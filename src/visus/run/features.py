@@ -30,6 +30,7 @@ from visus.prediction import NetworkPredictor, Predictor, load
 from visus.run.device import device_of
 from visus.run.pretrained import pretrained
 from visus.run.watch import Silent, Watch
+from visus.text import counted
 
 FORMATS = (".npz", ".csv", ".parquet")
 
@@ -131,6 +132,12 @@ def features(
     loader = Loader(prepared, preprocess, batch, device_of(device))
     with watch.work("computing features") as bar:
         values, labels = values_of(pooled_features(predictor.model, stage), loader, progress=bar)
+    if skipped := [*dataset.skipped, *prepared.skipped]:
+        watch.say(
+            f"{counted(len(skipped), 'file')} left out: "
+            + "; ".join(f"{printable(each.name)}: {each.cause}" for each in skipped[:3])
+            + (" …" if len(skipped) > 3 else "")
+        )
     names = tuple(printable(samples.name(row)) for row in prepared.rows.tolist())
     return Features(values, names, labels, dataset.schema.labels)
 

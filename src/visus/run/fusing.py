@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from visus.run.recipe import Recipe, compose
 from visus.run.watch import Silent, Watch
 from visus.spec import tree
 from visus.tasks import How
+from visus.text import counted
 
 GOLDENS = 4
 WHOLE = "fusion"  # the name under which the scores of all together stand
@@ -107,6 +108,8 @@ def fuse(
         raise SpecError("the weights are either given or fitted", "leave out --fit or --weights")
     plain = [each if isinstance(each, Predictor) else load(each, device_of(device)) for each in members]
     names = _names(members, plain)
+    for name, twin in _twins(names, members, plain):
+        watch.say(f"note: {name} is the same model as {twin}: together they say what one says")
     seen = _through(plain, views, how)
     fusion = Fusion.of(seen, names, weights, how)  # what can't be fused is refused before data are read
     recipe = compose(plain[0].manifest.recipe or {}, settings)
@@ -154,6 +157,19 @@ def _names(members: Sequence[str | Path | Predictor], loaded: Sequence[Predictor
             name = f"{own} ({number})"
         found.append(name)
     return found[1:]
+
+
+def _twins(
+    names: Sequence[str], members: Sequence[str | Path | Predictor], loaded: Sequence[Predictor]
+) -> Iterator[tuple[str, str]]:
+    """Members that were named before, under another name: by the weights that they have, or the folder."""
+    known: dict[object, str] = {}
+    for name, member, predictor in zip(names, members, loaded, strict=True):
+        own = getattr(predictor.manifest, "weights", "")
+        key = own or (id(member) if isinstance(member, Predictor) else Path(member).resolve())
+        if key in known:
+            yield name, known[key]
+        known.setdefault(key, name)
 
 
 def _through(plain: Sequence[Predictor], views: Views | str | None, how: How) -> list[Predictor]:
@@ -212,6 +228,7 @@ def _learnt(member: Predictor, dataset: Dataset) -> bool:
 
 
 def _ask(panel: Fusion, samples: Samples, split: str, bad: float, batch: int, watch: Watch) -> _Said:
+    watch.say(f"asking {counted(len(panel.members), 'predictor')} about {counted(len(samples), 'sample')} of {split}")
     with watch.work(f"reading {split}") as bar:
         prepared = prepare(samples, panel.schema, panel, bad=bad, progress=bar)
     parts: list[list[Tensor]] = []
@@ -222,7 +239,8 @@ def _ask(panel: Fusion, samples: Samples, split: str, bad: float, batch: int, wa
             rows += some.rows.tolist()
             bar(len(rows), len(samples))
     if prepared.skipped:
-        watch.say(f"note: {len(prepared.skipped)} files of {split} can't be read, {prepared.skipped[0].name} the first")
+        count, first = counted(len(prepared.skipped), "file"), prepared.skipped[0].name
+        watch.say(f"note: {count} of {split} can't be read, {first} the first")
     outputs = [torch.cat(each) for each in zip(*parts, strict=True)]
     read = [samples.read(row) for row in rows[:GOLDENS]]
     return _Said(

@@ -25,6 +25,7 @@ from visus.spec import decode, tree
 from visus.tasks import AnyTask, Classify, Regress
 from visus.weights.load import Weights
 
+SAID = {"label": "a label"}  # of the fields of targets, where the plain name isn't as one says it
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
 LOOKED_AT = 512  # training images from which mean and std are found
 TASKS: tuple[AnyTask, ...] = (Classify(), Regress())
@@ -86,7 +87,8 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
         augment=augment,
     )
     if recipe.task is None:
-        say(f"task: {type(task).__name__.lower()}, since the data have {' and '.join(schema.targets)}")
+        there = " and ".join(SAID.get(each, each) for each in schema.targets)
+        say(f"task: {type(task).__name__.lower()}, since each sample has {there}")
     return Plan(resolved, dataset, schema, task, network, preprocess, augment, weights)
 
 

@@ -27,6 +27,7 @@ from visus.nn import Classifier, load_state
 from visus.prediction import NetworkPredictor, Predictor, read_manifest
 from visus.prediction import load as load_bundle
 from visus.prediction import save as save_bundle
+from visus.prediction.bundle import MANIFEST
 from visus.run.device import device_of, precision_of, setting
 from visus.run.evaluation import Evaluation, epoch_line, evaluate_predictor, rows_of
 from visus.run.failures import is_out_of_memory, named, out_of_memory
@@ -41,6 +42,7 @@ from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
 from visus.run.watch import Terminal, Watch
 from visus.spec import tree
+from visus.text import counted
 from visus.training import Learner, NotFinite, OneCycle, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
 
@@ -81,18 +83,22 @@ def train_recipe(
 
 
 def finished(path: Path) -> Run | None:
-    """A run that came to its end, as `train` gave it; None where there is no such."""
-    if not (path / REPORT).is_file():
+    """A run that came to its end, as `train` gave it; None where something is still to be done."""
+    report, bundle = path / REPORT, path / "model" / MANIFEST
+    if not report.is_file() or not bundle.is_file() or report.stat().st_mtime < bundle.stat().st_mtime:
         return None
     folder, manifest = existing(path), read_manifest(path)
-    assert manifest.split is not None  # a run's bundle says what its figures are of
+    recipe = folder.recipe()
+    before = (manifest.recipe or {}).get("budget", {}).get("epochs")  # of a run that was extended and then stopped
+    if before != recipe.budget.epochs or manifest.split is None:
+        return None
     facts = newest(folder.checkpoints)[0].facts
-    return Run(path, folder.recipe(), manifest.scores, manifest.split, tuple(facts["history"]), facts["best"])
+    return Run(path, recipe, manifest.scores, manifest.split, tuple(facts["history"]), facts["best"])
 
 
 def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None = None) -> Run:
     """Go on with a run where its newest whole checkpoint is, or from the beginning if it was stopped before the first;
-    with more epochs in all, where given.
+    with more epochs in all, where given. Of one that has finished, only what it came to is said.
 
     Raises RunError when the data aren't those that the run began with.
     """
@@ -111,6 +117,12 @@ def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None =
         checkpoint, problems = newest(folder.checkpoints)
         for problem in problems:
             watch.say(f"{problem}: going back to step {checkpoint.facts['step']}")
+        if epochs is None and (run := finished(path)) is not None:
+            watch.say(
+                f"{path}: has finished its {counted(recipe.budget.epochs, 'epoch')}; report: {path / REPORT}\n"
+                f"  → to train it for longer: visus extend {path} --epochs {2 * recipe.budget.epochs}"
+            )
+            return run
         with setting(recipe.runtime, recipe.seed):
             training = _Training(_plan(recipe, watch), watch)
             if checkpoint.facts["fingerprint"] != training.fingerprint:
@@ -163,7 +175,7 @@ class _Training:
         """Write into this folder from now on."""
         self.folder = folder
         if count := folder.write_skipped(self.skipped):
-            self.say(f"{count} files left out, listed in {folder.path / 'bad_files.csv'}")
+            self.say(f"{counted(count, 'file')} left out, listed in {folder.path / 'bad_files.csv'}")
 
     @property
     def kept(self) -> nn.Module:

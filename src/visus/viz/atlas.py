@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from visus.errors import NotFound, nearest
-from visus.text import compact
+from visus.text import compact, counted
 from visus.viz import style
 
 if TYPE_CHECKING:
@@ -102,9 +102,10 @@ def accuracy_against_cost(
     points = _points(cards, against, data)
     rest = [point for point in _points(among or {}, against, data) if point.name not in cards]
     if not points:
+        known = {card.published.data for card in cards.values() if card.published}
         raise NotFound(
-            f"none of these {len(cards)} networks has counts and a published error on {data!r}",
-            nearest(data, {card.published.data for card in cards.values() if card.published}),
+            f"of {counted(len(cards), 'network')} none has counts and a published error on {data!r}",
+            nearest(data, known) if known else "name networks with a published error: visus models",
         )
     other = "parameters" if against == "multiply-adds" else "multiply-adds"
     sources = dict.fromkeys(

@@ -85,7 +85,10 @@ def test_neither_name_nor_path(source, said):
     ("files", "said"),
     [
         (["1.jpg", "2.JPG", "3.png"], "3 images directly in the folder"),
-        (["1.jpg", "notes.txt", "more.txt", "a/b/c.txt"], "1 image directly in the folder, 1 folder, 2 .txt files"),
+        (
+            ["1.jpg", "notes.txt", "more.txt", "a/b/c.txt"],
+            "1 image directly in the folder, 1 folder in which there are no images, 2 .txt files",
+        ),
         ([], "an empty folder"),
     ],
 )

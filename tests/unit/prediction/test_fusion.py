@@ -156,7 +156,7 @@ def test_a_member_that_gives_no_numbers_is_named():
 
 def test_views_that_show_all_of_an_image_each_time_are_refused():
     whole = network(0, replace(PHOTOS, shape=(3, 10, 12)), crop=1.0)
-    with pytest.raises(SpecError, match=r"'five' are all alike[\s\S]*--scales"):
+    with pytest.raises(SpecError, match=r"'ten' are all alike[\s\S]*--scales"):
         Viewed(whole, Views(crops="five", mirror=True))
     assert Viewed(whole, Views(scales=(1.25,), crops="five")).looks == 5
     assert Viewed(whole, Views(mirror=True)).looks == 2

@@ -127,11 +127,19 @@ def test_one_network_through_views_is_a_fusion(runs, tmp_path):
     assert load(tmp_path / "views").looks == 10
     with pytest.raises(NotFound, match="no views named 'tenn'"):
         visus.fuse([runs / "one"], views="tenn")
-    with pytest.raises(SpecError, match="'five' are all alike"):
+    with pytest.raises(SpecError, match="'ten' are all alike"):
         visus.fuse([runs / "one"], views="ten", device="cpu")
     for views, says in (({"scales": ()}, "length at least 1"), ({"crops": "fve"}, "did you mean five")):
         with pytest.raises(SpecError, match=says):
             visus.fuse([runs / "one"], views=visus.Views(**views), device="cpu")
+
+
+def test_a_model_with_itself_is_noted(runs):
+    heard = Heard()
+    visus.fuse([runs / "one", runs / "two", runs / "one"], device="cpu", watch=heard)
+    assert "note: one (2) is the same model as one: together they say what one says" in heard.lines
+    assert any(line.startswith("asking 3 predictors about") for line in heard.lines)
+    assert sum(line.startswith("note: ") for line in heard.lines) == 1
 
 
 def test_a_fusion_may_be_fused_again(runs, tmp_path):
@@ -148,8 +156,8 @@ def test_members_of_other_data_are_refused_unless_data_are_named(runs):
         visus.fuse([runs / "one", runs / "other"], device="cpu")
     heard = Heard()
     found = visus.fuse([runs / "one", runs / "other"], data="digits", fit=True, device="cpu", watch=heard)
-    assert [line.split(":")[1].split()[0] for line in heard.lines] == ["one", "other"]
-    assert all("was trained on these data" in line for line in heard.lines)
+    notes = [line for line in heard.lines if "was trained on these data" in line]
+    assert [line.split(":")[1].split()[0] for line in notes] == ["one", "other"]
     assert list(found.scores) == ["all"]
     assert found.scores["all"]["fusion"]["accuracy"].n == 1797
     assert found.predictor.manifest.recipe is None
@@ -245,7 +253,7 @@ def test_predictors_without_a_run_are_fused_on_data_that_are_named(runs, tmp_pat
         visus.fuse(published, fit=True)
     heard = Heard()
     found = visus.fuse(published, tmp_path / "fused", fit=True, data="digits", watch=heard, device="cpu")
-    assert heard.lines == [f"fusion: {tmp_path / 'fused'}"]
+    assert heard.lines == ["asking 2 predictors about 1,797 samples of all", f"fusion: {tmp_path / 'fused'}"]
     again = load(tmp_path / "fused")
     assert len(again.manifest.goldens) == 4
     assert visus.evaluate(again, "digits", device="cpu").scores["loss"].value == pytest.approx(

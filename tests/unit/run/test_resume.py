@@ -259,6 +259,19 @@ def test_extend_trains_on_and_keeps_its_history(tmp_path: Path) -> None:
         visus.resume(tmp_path / "run", Silent(), epochs=3)
 
 
+def test_a_finished_run_says_so_and_measures_nothing(tmp_path: Path) -> None:
+    first = quick_run(tmp_path / "run", epochs=2)
+    report, heard = (tmp_path / "run" / "report.html"), Heard()
+    before = report.stat().st_mtime_ns
+    again = visus.resume(tmp_path / "run", heard)
+    assert again == first
+    assert report.stat().st_mtime_ns == before
+    assert f"visus extend {tmp_path / 'run'} --epochs 4" in "".join(heard.lines)
+    report.unlink()  # something is still to be done
+    assert visus.resume(tmp_path / "run", Silent()).scores == first.scores
+    assert report.is_file()
+
+
 def test_out_of_memory_names_a_batch_that_is_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from visus.nn import Classifier
 

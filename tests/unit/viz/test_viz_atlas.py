@@ -139,6 +139,6 @@ def test_other_networks_stand_behind_in_grey(look):
 
 
 def test_without_any_figures_it_says_what_there_is():
-    with pytest.raises(NotFound, match="none of these 1 networks") as raised:
+    with pytest.raises(NotFound, match="of 1 network none") as raised:
         viz.accuracy_against_cost({"x": card("f", 1e9, 1e6, 5.0, "MNIST")})
     assert "MNIST" in raised.value.remedy

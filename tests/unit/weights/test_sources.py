@@ -91,7 +91,7 @@ def test_a_published_file_is_known_by_its_name(tmp_path):
         ("torchvision:resnet50=nowhere.pth", "resnet50", "there is no such file", ""),
         ("torchvision:resnet50=", "resnet50", "there is no such file", "torchvision:resnet50=FILE"),
         ("hf:justaname", "resnet50", "isn't OWNER/NAME", "hf:timm/resnet50.a1_in1k"),
-        ("imagenet", "efficientnet_lite", "no network named 'efficientnet_lite'", "efficientnet_lite0"),
+        ("imagenet", "efficientnet_lite", "no network named 'efficientnet_lite'", "did you mean efficientnet_lite"),
         ("imagenet", "", "of which network isn't said", "--model"),
     ],
 )

@@ -105,7 +105,7 @@ def two_or_more(present: Iterable[str], where: str) -> None:
     if len(known := set(present)) < 2:
         raise DataError(
             f"{where}: has samples of one class only ({', '.join(known) or 'none'}); a classifier needs two or more",
-            "for samples of one class see the tasks that find anomalies",
+            "add samples of another class",
         )
 
 

@@ -179,7 +179,7 @@ def _check_classes(root: str, listing: Listing, classes: dict[Parts, set[str]], 
     if len(known) < 2:
         raise DataError(
             f"{root}: has images of one class only ({few(known) or 'none'}); a classifier needs two or more",
-            "each class needs a folder of its own; for samples of one class see the tasks that find anomalies",
+            "each class needs a folder of its own: add one of images of another class",
         )
 
 

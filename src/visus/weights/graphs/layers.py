@@ -12,6 +12,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, TypeVar
 
+from visus.text import counted
+
 Kind = Literal["input", "weights", "norm", "layer norm", "table", "concat", "join"]
 Part = Literal["weight", "bias", "scale", "shift", "mean", "variance"]
 Sides = tuple[int, int, int, int]  # top, left, bottom, right
@@ -219,7 +221,9 @@ def _difference(ours: Sequence[Layer[V]], theirs: Sequence[Layer[T]], index: int
     missing = next((each for each in ours if there[each.label] < here[each.label]), None)
     besides = next((each for each in theirs if here[each.label] < there[each.label]), None)
     if missing is not None:
-        return f"it has {there[missing.label]} of the {here[missing.label]} {missing.label} ({missing.name})"
+        kind, _, rest = missing.label.partition(" of ")
+        many = f"{counted(here[missing.label], kind)} of {rest}" if rest else counted(here[missing.label], kind)
+        return f"it has {there[missing.label] or 'none'} of the {many} ({missing.name})"
     if besides is not None:
         return f"it has a {besides.label} too many ({besides.name})"
     return f"{ours[index].name} stands in another place"
