@@ -25,7 +25,7 @@ def killed(folder: Path, kills: int, seed: int, *more: str) -> dict:
 def test_nothing_but_steps_is_lost(seed, tmp_path):
     found = killed(tmp_path, KILLS, seed)
     assert found["kills"] == KILLS
-    assert found["advanced"] > KILLS // 4  # most of them met a run at work
+    assert found["advanced"] > KILLS // 10  # so many at least met a run at work
     assert (found["backwards"], found["unreadable"], found["equal"]) == (0, 0, True)
 
 
