@@ -133,16 +133,16 @@ def test_a_patch_token_sees_its_patch_alone():
 @pytest.mark.parametrize(
     ("shape", "sizes", "setting"),
     [
-        ((3, 225, 230), "224×224 or 240×240", "[224,224]"),
-        ((3, 224, 230), "224×224 or 224×240", "[224,224]"),
-        ((3, 17, 48), "16×48 or 32×48", "[16,48]"),
+        ((3, 225, 230), "224×224 or 240×240", "--size 224"),
+        ((3, 224, 230), "224×224 or 224×240", "--size 224"),
+        ((3, 17, 48), "16×48 or 32×48", "--set preprocess.size=[16,48]"),
     ],
 )
 def test_sides_that_are_no_multiples_of_the_patch_are_refused_with_the_nearest_that_are(shape, sizes, setting):
     with pytest.raises(ModelError, match=f"{shape[1]}×{shape[2]}") as raised:
         build_classifier(ViT(), shape, 10)
     assert f"images of {sizes} pixels" in raised.value.remedy
-    assert raised.value.remedy.endswith(f"preprocess.size={setting}")
+    assert setting in raised.value.remedy
 
 
 @pytest.mark.parametrize("spec", [ViT(width=100, heads=12), TransformerEncoder(width=100, heads=8)], ids=str)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.contract.facts import COUNTS, FACTS
-from visus.errors import ModelError, NotFound
+from visus.errors import ModelError, NotFound, SpecError
 from visus.explanation import summarize
 from visus.models import CATALOG, FAMILIES, TINY, Network, build_classifier, find, list_models
 from visus.models.lenet import LeNet5
@@ -204,7 +204,7 @@ def test_any_number_of_classes_and_channels(family, classes, channels):
 
 @tiny
 def test_no_classes_are_refused(family):
-    with pytest.raises(ModelError, match="0 outputs"):
+    with pytest.raises(SpecError, match="classes can't be 0"):
         build_classifier(TINY[family], shapes(family)[0], 0)
 
 

@@ -11,5 +11,7 @@ FACTS = {
 
 COUNTS = {
     "lenet5": Counts((1, 32, 32), 10, 60_000, 325_680),
+    # 784·128 + 128·128 + 128·10 products, and as many weights with 128 + 128 + 10 biases
+    "mlp": Counts((1, 28, 28), 10, 118_282, 118_016, 0),
     "lenet5_full": Counts((1, 32, 32), 10, 61_706, 416_520),
 }

@@ -20,6 +20,9 @@ FACTS = {
 }
 
 COUNTS = {
+    # by hand: 3×3 kernels 3·16, 2·16·16, 16·32 + 32·32, 32·64 + 64·64 on 32², 32², 16², 8² pixels, projections 16·32,
+    # 32·64, normalisations of 336 channels, 64·10 + 10 in the last layer
+    "resnet8": Counts((3, 32, 32), 10, 78_042, 12_501_632, 672),
     "resnet20": Counts((3, 32, 32), 10, 269_722, 40_551_040, 1_376),
     "resnet32": Counts((3, 32, 32), 10, 464_154, 68_862_592, 2_272),
     "resnet44": Counts((3, 32, 32), 10, 658_586, 97_174_144, 3_168),

@@ -201,6 +201,7 @@ CARDS: dict[str, Card] = {
         family="resnet",
         spec=ResNet(depths=(1, 1, 1), widths=(16, 32, 64), stem=SmallStem()),
         input=_CIFAR,
+        figures=Figures(parameters=78_042, multiply_adds=12_501_632, classes=10),
         about="a small one for small images",
     ),
     "resnet20": _cifar(20, 269_722, 40_551_040, 8.75),
