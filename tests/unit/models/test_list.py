@@ -47,8 +47,8 @@ def test_errors_on_other_data_are_not_compared():
 
 
 def test_what_is_not_known_is_not_in_any_range():
-    assert CATALOG["mlp"].figures is None
-    assert "mlp" not in list_models(parameters=(None, None))
+    assert CATALOG["mlp"].published is None
+    assert "mlp" not in list_models(error=(None, None))
     assert "mlp" in list_models(year=(None, None))
 
 
