@@ -22,6 +22,7 @@ from visus import __version__
 from visus.data.types import Skipped
 from visus.errors import RunError
 from visus.files import write_atomic
+from visus.machine import processor
 from visus.run.recipe import Recipe, compose
 from visus.spec import dumps, read_toml
 
@@ -163,13 +164,6 @@ def environment(command: Sequence[str]) -> dict[str, Any]:
         "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "command": list(command) or sys.argv,
     }
-
-
-def processor() -> str:
-    """The processor's name."""
-    with suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
-        return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    return platform.processor() or platform.machine()
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from visus.errors import BundleError, SpecError
 from visus.files import sync_folder, write_atomic
+from visus.machine import abilities, processor
 from visus.prediction.engines.build import files, load
 from visus.prediction.engines.kinds import Kind, Unavailable
 from visus.prediction.network import NetworkPredictor
@@ -80,13 +81,10 @@ class Kept(Spec, frozen=True):
 
 def machine(device: torch.device) -> dict[str, str]:
     """What the speed of engines depends on: the processor, what it can do, its cores, and versions."""
-    found = {"processor": platform.processor() or platform.machine(), "system": platform.system()}
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        lines = dict(line.split(":", 1) for line in file.read().splitlines() if ":" in line)
-        facts = {key.strip(): value.strip() for key, value in lines.items()}
-        found["processor"] = facts.get("model name", found["processor"])
-        found["abilities"] = hashlib.sha256(facts.get("flags", facts.get("Features", "")).encode()).hexdigest()[:12]
-    found |= {"cores": str(os.cpu_count()), "device": device.type}
+    found = {
+        "processor": processor(), "abilities": abilities(), "system": platform.system(), "cores": str(os.cpu_count()),
+        "device": device.type,
+    }  # fmt: skip
     if device.type == "cuda":
         found["device"] = torch.cuda.get_device_name(device)
     for name in LIBRARIES:

@@ -1,0 +1,28 @@
+"""What a machine computes with."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from contextlib import suppress
+
+
+def processor() -> str:
+    """The processor's name."""
+    return _told().get("model name", "") or platform.processor() or platform.machine()
+
+
+def abilities() -> str:
+    """A digest of the instructions that the processor knows; of nothing where the system doesn't tell."""
+    told = _told()
+    return hashlib.sha256(told.get("flags", told.get("Features", "")).encode()).hexdigest()[:12]
+
+
+def _told() -> dict[str, str]:
+    """What Linux says of the first processor."""
+    found: dict[str, str] = {}
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            found.setdefault(name.strip(), value.strip())
+    return found
