@@ -15,18 +15,19 @@ from torch import nn
 
 from visus.adaptation import features_of
 from visus.adaptation import split as halves
-from visus.data.dataset import Data
-from visus.data.image import printable
+from visus.data.dataset import Data, Dataset
+from visus.data.image import EXTENSIONS, printable
 from visus.data.loader import Loader, prepare
 from visus.data.open import open_dataset
 from visus.data.preprocess import ImagePreprocess
-from visus.data.samples import Joined, Samples
-from visus.data.types import Schema
+from visus.data.samples import FileSamples, Joined, OnDisk, Samples
+from visus.data.types import Schema, Target
 from visus.errors import DataError, MissingPart, ModelError, NotFound, WeightsError, require_count, require_known
 from visus.files import write_atomic
 from visus.models import CATALOG
 from visus.nn import Classifier
 from visus.prediction import NetworkPredictor, Predictor, load
+from visus.run.api import image_files
 from visus.run.device import device_of
 from visus.run.pretrained import pretrained
 from visus.run.watch import Silent, Watch
@@ -109,8 +110,9 @@ def features(
 ) -> Features:
     """What a network sees in the images of a data set: the input of its last layer, or a stage's map, pooled.
 
-    source: a named data set or a path. model: a run, a bundle or a predictor; or a name in the catalog, with `weights`,
-    "imagenet" by default. stage: from 0, the stem. split: of the data; all of it where it isn't given.
+    source: a named data set or a path; a photograph or a folder of them too, whose labels are unknown. model: a run, a
+    bundle or a predictor; or a name in the catalog, with `weights`, "imagenet" by default. stage: from 0, the stem.
+    split: of the data; all of it where it isn't given.
     Raises VisusError.
     """
     watch = watch or Silent()
@@ -121,7 +123,7 @@ def features(
     preprocess = predictor.manifest.preprocess
     if not isinstance(preprocess, ImagePreprocess):
         raise ModelError("features are taken of images", "name a model of images")
-    dataset = open_dataset(Data(source=str(source)))
+    dataset = _opened(Path(source))
     if split is not None and split not in dataset.splits:
         raise DataError(f"{dataset.name} has no split named {split!r}", "it has " + ", ".join(dataset.splits))
     samples: Samples = dataset.splits[split] if split else Joined(tuple(dataset.splits.values()))
@@ -140,6 +142,15 @@ def features(
         )
     names = tuple(printable(samples.name(row)) for row in prepared.rows.tolist())
     return Features(values, names, labels, dataset.schema.labels)
+
+
+def _opened(path: Path) -> Dataset:
+    """A data set; or a photograph, or those that lie in a folder itself, without labels."""
+    alone = path.is_file() and path.suffix.lower() in EXTENSIONS
+    if not alone and not (path.is_dir() and any(each.suffix.lower() in EXTENSIONS for each in path.iterdir())):
+        return open_dataset(Data(source=str(path)))
+    files = [OnDisk(each, each.name, each.stat().st_size) for each in image_files(path)]
+    return Dataset(path.name, Schema(shape=(3, 0, 0), targets=()), {"all": FileSamples(files, [Target()] * len(files))})
 
 
 def values_of(

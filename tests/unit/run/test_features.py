@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pyarrow import parquet
 from sklearn.decomposition import PCA
 
@@ -153,3 +154,13 @@ def test_a_map_of_few_samples_and_of_one_feature():
     line = Features(np.arange(5, dtype=np.float32)[:, None], ("x",) * 5, np.zeros(5, int), ("x",))
     assert line.placed("pca").shape == (5, 2)
     assert np.ptp(line.placed("pca")[:, 1]) == 0
+
+
+def test_photographs_without_classes_have_no_labels(run: Path, tmp_path: Path) -> None:
+    for seed, size in enumerate(((20, 30), (33, 21), (40, 40))):
+        Image.fromarray(pixels(seed, *size)).save(tmp_path / f"{seed}.png")
+    found = visus.features(tmp_path, run, device="cpu")
+    assert found.names == ("0.png", "1.png", "2.png")
+    assert found.labels.tolist() == [-1, -1, -1]
+    alone = visus.features(tmp_path / "1.png", run, device="cpu")
+    np.testing.assert_allclose(alone.values, found.values[1:2], rtol=1e-4, atol=1e-5)
