@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from visus.nn import ConvNormAct, Gate, Residual, SparseConv2d
+from visus.nn import ConvNormAct, Gate, Residual, SparseConv2d, WholeConv2d
 
 _MOST = 5  # a block of more windows than this is named by its kind alone
 _TURNS = 3  # blocks that take turns are found in turns of up to as many
@@ -81,7 +81,7 @@ def _kind(module: nn.Module) -> str:
     match module:
         case ConvNormAct():
             kind = _kind(module.conv)
-        case nn.Conv2d() | SparseConv2d():
+        case nn.Conv2d() | SparseConv2d() | WholeConv2d():
             size, _, how = _window(module).partition(" ")
             words = (size, "conv", how) if how.startswith("in ") else (size, how, "conv")
             kind = " ".join(filter(None, words)) + _stride(getattr(module, "stride", 1))
@@ -103,7 +103,7 @@ def _kind(module: nn.Module) -> str:
 
 def _simple(module: nn.Module) -> bool:
     """Whether its kind says all of a module."""
-    layers = (nn.Conv2d, SparseConv2d, ConvNormAct, nn.MaxPool2d, nn.AvgPool2d, nn.Linear, Gate)
+    layers = (nn.Conv2d, SparseConv2d, WholeConv2d, ConvNormAct, nn.MaxPool2d, nn.AvgPool2d, nn.Linear, Gate)
     return isinstance(module, layers) or _branches(module) > 0
 
 
@@ -114,7 +114,7 @@ def _chain(block: nn.Module) -> tuple[str, ...]:
 
 
 def _windows(module: nn.Module) -> Iterator[str]:
-    if isinstance(module, nn.Conv2d | SparseConv2d | nn.MaxPool2d | nn.AvgPool2d):
+    if isinstance(module, nn.Conv2d | SparseConv2d | WholeConv2d | nn.MaxPool2d | nn.AvgPool2d):
         yield _window(module)
     elif isinstance(module, nn.Linear | Gate) or _branches(module):
         yield _kind(module)

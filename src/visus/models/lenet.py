@@ -43,7 +43,7 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
         """shape: C×H×W of one image. Raises ModelError under 16×16."""
         from torch import nn
 
-        from visus.nn import Pyramid, SparseConv2d, Subsample
+        from visus.nn import Pyramid, SparseConv2d, Subsample, WholeConv2d
 
         channels, *sides = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
 
@@ -55,7 +55,7 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
         stages = [
             nn.Sequential(nn.Conv2d(channels, 6, 5), self._act()),
             nn.Sequential(*pool(6), c3, self._act()),
-            nn.Sequential(*pool(16), nn.Conv2d(16, 120, rest), self._act()),
+            nn.Sequential(*pool(16), WholeConv2d(16, 120, rest), self._act()),
         ]
         return Pyramid(stages, (6, 16, 120), (1, 2, 4 * rest[0]))
 

@@ -3,7 +3,7 @@
 from visus.nn.activation import Activation, activation
 from visus.nn.conv import ConvNormAct, Padding, TensorFlowPad, pooled_head
 from visus.nn.gate import Gate
-from visus.nn.lenet import Prototypes, ScaledTanh, SparseConv2d, Subsample
+from visus.nn.lenet import Prototypes, ScaledTanh, SparseConv2d, Subsample, WholeConv2d
 from visus.nn.pyramid import Classifier, Pyramid, Rescale
 from visus.nn.residual import DropPath, PadShortcut, Residual
 from visus.nn.state import WithoutRandomStart, load_state
@@ -24,6 +24,7 @@ __all__ = [
     "SparseConv2d",
     "Subsample",
     "TensorFlowPad",
+    "WholeConv2d",
     "WithoutRandomStart",
     "activation",
     "load_state",

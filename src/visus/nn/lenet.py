@@ -68,6 +68,26 @@ class SparseConv2d(nn.Module):
         return F.conv2d(x_NCHW, weight, self.bias)
 
 
+class WholeConv2d(nn.Module):
+    """A convolution whose kernel is as large as its map: C5. N×C×H×W → N×c_out×1×1.
+
+    It is a matrix product and learns as one, which takes a seventh off the network's training step; otherwise it is
+    computed as what it is, for those who look at the network's graph.
+    """
+
+    def __init__(self, c_in: int, c_out: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        made = nn.Conv2d(c_in, c_out, size)
+        self.kernel_size, self.weight, self.bias = size, made.weight, made.bias
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        if not self.training:
+            return F.conv2d(x_NCHW, self.weight, self.bias)
+        # in the order in which channels-last maps and weights lie in memory, so that nothing is copied there
+        x_NF, weight_OF = (each.permute(0, 2, 3, 1).flatten(1) for each in (x_NCHW, self.weight))
+        return F.linear(x_NF, weight_OF, self.bias)[:, :, None, None]
+
+
 class Prototypes(nn.Module):
     """The output layer: minus the squared distance of x to each class's fixed code of ±1, over 16. N×F → N×K.
 

@@ -8,7 +8,7 @@ from visus.explanation import Row, folded, summarize
 from visus.explanation.blocks import blocks_of
 from visus.explanation.summary import summarize_module
 from visus.models import CATALOG, TINY
-from visus.nn import ConvNormAct, Gate, Residual, SparseConv2d
+from visus.nn import ConvNormAct, Gate, Residual, SparseConv2d, WholeConv2d
 
 
 class Branches(nn.Module):
@@ -42,6 +42,7 @@ def conv(*args: int, **options: object) -> nn.Conv2d:
         (conv(8, 8, 3, groups=2), "3×3 conv in 2 groups"),
         (ConvNormAct(3, 8, 3, 2), "3×3 conv, stride 2"),
         (SparseConv2d(((0, 1), (1,)), 2, 5), "5×5 sparse conv"),
+        (WholeConv2d(3, 8, (5, 4)), "5×4 conv"),
         (nn.MaxPool2d(3, 2), "3×3 max pool, stride 2"),
         (nn.AvgPool2d(2), "2×2 average pool, stride 2"),
         (nn.AdaptiveAvgPool2d(1), "global average pool"),

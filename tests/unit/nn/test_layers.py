@@ -17,6 +17,7 @@ from visus.nn import (
     ScaledTanh,
     SparseConv2d,
     Subsample,
+    WholeConv2d,
     load_state,
     pooled_head,
 )
@@ -35,6 +36,22 @@ XXX...XXX..X.XXX
 def printed() -> torch.Tensor:
     """16×6: whether map out i sees map in j."""
     return torch.tensor([[mark == "X" for mark in row] for row in TABLE_I.split()]).T
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_convolution_as_large_as_its_map_is_one(memory: torch.memory_format) -> None:
+    layer = WholeConv2d(16, 120, (5, 4)).to(memory_format=memory)  # type: ignore[call-overload]
+    x_NCHW = torch.randn(3, 16, 5, 4).contiguous(memory_format=memory).requires_grad_()
+    there = x_NCHW.detach().clone().requires_grad_()
+    weight, bias = (each.detach().clone().requires_grad_() for each in (layer.weight, layer.bias))
+    found, expected = layer(x_NCHW), F.conv2d(there, weight, bias)
+    assert found.shape == layer.eval()(x_NCHW).shape == (3, 120, 1, 1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(layer(x_NCHW), expected)
+    (found**2).sum().backward()
+    (expected**2).sum().backward()
+    for mine, plain in ((x_NCHW, there), (layer.weight, weight), (layer.bias, bias)):
+        torch.testing.assert_close(mine.grad, plain.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_c3_has_the_papers_connections():
