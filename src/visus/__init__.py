@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from visus.models import list_models
     from visus.prediction import Fusion, Predictor, load
     from visus.run.api import Fused, Measured, create_model, evaluate, fuse, predict, pretrained, train
+    from visus.run.bench import Paces, bench
     from visus.run.exporting import Exported, export
     from visus.run.features import Features, features
     from visus.run.optimizing import Optimized, optimize
@@ -34,12 +35,14 @@ _HOMES = {
     "Fusion": "visus.prediction",
     "Measured": "visus.run.api",
     "Optimized": "visus.run.optimizing",
+    "Paces": "visus.run.bench",
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
     "Run": "visus.run.training",
     "Transferred": "visus.run.transferring",
     "Views": "visus.data.views",
     "VisusError": "visus.errors",
+    "bench": "visus.run.bench",
     "create_model": "visus.run.api",
     "evaluate": "visus.run.api",
     "export": "visus.run.exporting",
@@ -64,6 +67,7 @@ __all__ = [
     "Fusion",
     "Measured",
     "Optimized",
+    "Paces",
     "Predictor",
     "Recipe",
     "Run",
@@ -71,6 +75,7 @@ __all__ = [
     "Views",
     "VisusError",
     "__version__",
+    "bench",
     "create_model",
     "evaluate",
     "export",

@@ -21,7 +21,7 @@ def train(
     recipe: str | None = None,
     task: str | None = None,
     epochs: int | None = None,
-    batch: int | None = None,
+    batch: int | Literal["auto"] | None = None,
     lr: float | None = None,
     size: int | None = None,
     seed: int | None = None,
@@ -49,7 +49,7 @@ def train(
     epochs
         Passes over the training samples.
     batch
-        Samples a step.
+        Samples a step; auto: as many as fit in memory and are faster for it, found by trying.
     lr
         The highest learning rate.
     size

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from visus import __version__
-from visus.cli import carry, data, deploy, learn, look, networks, weights
+from visus.cli import carry, data, deploy, learn, look, networks, speed, weights
 from visus.errors import VisusError
 
 app = cyclopts.App(
@@ -27,6 +27,7 @@ app.command(learn.predict)
 app.command(learn.fuse)
 app.command(deploy.optimize)
 app.command(deploy.export)
+app.command(speed.bench)
 app.command(carry.transfer)
 app.command(carry.features)
 app.command(learn.resume)

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def train(
     recipe: str | Recipe | None = None,
     task: str | None = None,
     epochs: int | None = None,
-    batch: int | None = None,
+    batch: int | Literal["auto"] | None = None,
     lr: float | None = None,
     size: tuple[int, int] | None = None,
     seed: int | None = None,
@@ -63,6 +63,31 @@ def train(
     by default a new one of the data set's name in `root`. find_rate: find the learning rate first.
     watch: who is told; by default the terminal. Raises VisusError.
     """
+    asked = composed(
+        source, model=model, weights=weights, recipe=recipe, task=task, epochs=epochs, batch=batch, lr=lr, size=size,
+        seed=seed, device=device, settings=settings,
+    )  # fmt: skip
+    return train_recipe(
+        asked, watch or Terminal(), run=None if run is None else str(run), root=Path(root), find_rate=find_rate
+    )
+
+
+def composed(
+    source: str | Path | None = None,
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    recipe: str | Recipe | None = None,
+    task: str | None = None,
+    epochs: int | None = None,
+    batch: int | Literal["auto"] | None = None,
+    lr: float | None = None,
+    size: tuple[int, int] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    settings: Iterable[str] = (),
+) -> Recipe:
+    """The recipe that `train` with the same arguments has. Raises SpecError and NotFound."""
     from visus.spec import tree
 
     base = tree(recipe) if isinstance(recipe, Recipe) else read_recipe(recipe) if recipe is not None else {}
@@ -74,10 +99,7 @@ def train(
     )  # fmt: skip
     if model is not None and model != base.get("model", {}).get("name"):
         base = {**base, "model": {}}  # the settings of another network don't fit this one
-    composed = compose(merge(base, given), settings, recipe if isinstance(recipe, str) else "")
-    return train_recipe(
-        composed, watch or Terminal(), run=None if run is None else str(run), root=Path(root), find_rate=find_rate
-    )
+    return compose(merge(base, given), settings, recipe if isinstance(recipe, str) else "")
 
 
 def evaluate(

@@ -37,7 +37,7 @@ def device_of(name: str) -> torch.device:
 
 
 def precision_of(runtime: Runtime) -> torch.dtype:
-    """The type of the network's arithmetic."""
+    """The type of the network's arithmetic; float32 where it hasn't been decided."""
     return torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32
 
 

@@ -50,14 +50,15 @@ class Model(Spec, frozen=True):
 class Budget(Spec, frozen=True):
     """How long and in what portions.
 
-    epochs: passes over the training samples. batch: samples a step. accumulate: batches a step of the optimiser.
+    epochs: passes over the training samples. batch: samples a step; "auto": as many as fit and are faster for it, found
+    by trying. accumulate: batches a step of the optimiser.
     patience: stop when the validation score hasn't risen for more than this many epochs; None: never.
     clip: the greatest norm of the gradient. ema: the decay of an exponential moving average of the weights, which is
     then what is evaluated and kept (0.99–0.9999).
     """
 
     epochs: Positive = 10
-    batch: Positive = 64
+    batch: Positive | Literal["auto"] = 64
     accumulate: Positive = 1
     patience: Annotated[int, msgspec.Meta(ge=0)] | None = None
     clip: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -67,7 +68,9 @@ class Budget(Spec, frozen=True):
 class Runtime(Spec, frozen=True):
     """On what, and how exactly.
 
-    device: "auto" takes CUDA, then Apple's, then the processor. precision: of the network's arithmetic.
+    device: "auto" takes CUDA, then Apple's, then the processor. precision: of the network's arithmetic;
+    "auto": float32, or bfloat16 where a run is long, the task bears it and this machine is clearly faster with it,
+    found by measuring. compile: whether torch compiles the steps; "auto": where a run takes hours and they pay back.
     threads: of the processor; None for all. channels_last: how images lie in memory.
     keep_memory: what a step frees stays with the process for the next one, where glibc allows it: steps are faster, and
     the process holds its largest size to its end.
@@ -75,7 +78,8 @@ class Runtime(Spec, frozen=True):
     """
 
     device: str = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     threads: Positive | None = None
     channels_last: bool = True
     keep_memory: bool = True

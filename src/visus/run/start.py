@@ -21,6 +21,8 @@ from visus.run.watch import Watch
 from visus.training import Player
 from visus.weights.load import cut_down, put
 
+UNDECIDED = 64  # samples a step, until it is found how many fit
+
 
 @dataclass(frozen=True)
 class Start:
@@ -96,7 +98,8 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch) -> tuple[dict[st
         with watch.work(f"reading {name}") as bar:
             prepared = prepare(samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar)
         skipped += prepared.skipped
-        batch = min(recipe.budget.batch, len(prepared.rows))
+        asked = recipe.budget.batch
+        batch = min(UNDECIDED if asked == "auto" else asked, len(prepared.rows))
         loaders[name] = Loader(
             prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
             plan.augment, recipe.seed, len(plan.schema.labels), last,

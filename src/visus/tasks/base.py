@@ -65,9 +65,11 @@ class Task(Protocol):
     """A job: what to build on a network, what is learnt, and how its output is read, measured and drawn.
 
     needs: alternatives, each some fields of `Target`: a data set must have all fields of one of them.
+    exact: whether its outputs are values, which the three digits of bfloat16 would spoil.
     """
 
     needs: ClassVar[tuple[tuple[str, ...], ...]]
+    exact: ClassVar[bool]
 
     def goal(self, schema: Schema) -> str:
         """The score that chooses the best epoch: high or low, as the Score says."""

@@ -123,6 +123,7 @@ class Classify(Variant, frozen=True, tag="classify"):
     weights: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] | None = None
     threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     needs: ClassVar[tuple[tuple[str, ...], ...]] = (("label",), ("labels",))
+    exact: ClassVar[bool] = False
 
     def goal(self, schema: Schema) -> str:
         return "f1" if _several(schema) else "accuracy"

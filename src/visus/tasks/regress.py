@@ -69,6 +69,7 @@ class Regress(Variant, frozen=True, tag="regress"):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     needs: ClassVar[tuple[tuple[str, ...], ...]] = (("values",),)
+    exact: ClassVar[bool] = True
 
     def goal(self, schema: Schema) -> str:
         return "r2"
