@@ -20,6 +20,7 @@ from visus.run.recipe import Expect, Preprocessing, Recipe
 from visus.spec import tree
 
 sys.path.insert(0, str(Path(__file__).parent))
+import augmented
 import network_pages
 from certificates import certificates
 from figures import figures
@@ -98,6 +99,7 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         put(folder / name, page())
+    augmented.write(folder)
     network_pages.write(folder)
 
 

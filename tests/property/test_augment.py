@@ -8,7 +8,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from visus.data.augment import LEAST_SEEN, Augment
+from visus.data.augment import LEAST_SEEN, Augment, Crop
+from visus.data.randaugment import RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
 from visus.errors import SpecError
 
@@ -43,6 +44,21 @@ turns = st.builds(
     Augment, flip=st.booleans(), shift=st.floats(0, 0.3), zoom=st.floats(0, 1), rotate=st.floats(0, 180)
 ).filter(lambda augment: augment.zoom or augment.rotate)
 
+crops = st.builds(Crop, least=st.floats(0.2, 1), stretch=st.floats(1, 2))
+operations = st.builds(RandAugment, operations=st.integers(1, 3), magnitude=st.floats(0, 30))
+parts = st.builds(Augment, flip=st.booleans(), crop=crops, shift=st.floats(0, 0.3))
+whatever = st.builds(
+    Augment, flip=st.booleans(), crop=st.none() | crops, shift=st.floats(0, 0.3), zoom=st.sampled_from([0.0, 0.4]),
+    rotate=st.sampled_from([0.0, 60.0]), randaugment=st.none() | operations,
+)  # fmt: skip
+
+
+def moved_by(augment: Augment, batch: Batch, seed: int, fill: int = 0) -> Batch:
+    """What `apply` does to pixels, without what it does to their values."""
+    draws = seeded(seed)
+    drawn = None if augment.randaugment is None else augment.randaugment.draw(len(batch), draws)
+    return augment.geometry(batch, draws, fill, drawn)
+
 
 @given(drawn(), moves, st.integers(0, 999))
 def test_flips_and_shifts_move_boxes_exactly(image, augment, seed):
@@ -58,15 +74,57 @@ def test_flips_and_shifts_move_boxes_exactly(image, augment, seed):
         assert moved.target.boxes[0].labels.tolist() == [4]
 
 
-@given(drawn(), turns, st.integers(0, 999))
+@given(drawn(), st.one_of(turns, parts, whatever), st.integers(0, 999))
 def test_a_turned_or_enlarged_object_stays_in_its_box(image, augment, seed):
     pixels, boxes = image
-    moved = augment.geometry(one(pixels, boxes=(boxes,)), seeded(seed), 0)
+    moved = moved_by(augment, one(pixels, boxes=(boxes,)), seed)
     bright = moved.inputs[0, 0].numpy() > 127
     assume(bright.any() and len(moved.target.boxes[0]))
     found, box = extent(bright), moved.target.boxes[0].xyxy[0]
     assert (found[:2] >= box[:2] - 1).all()
     assert (found[2:] <= box[2:] + 1).all()
+
+
+@given(drawn(), parts, st.integers(0, 999))
+def test_a_part_of_an_object_fills_its_box(image, augment, seed):
+    pixels, boxes = image
+    moved = augment.geometry(one(pixels, boxes=(boxes,)), seeded(seed), 0)
+    bright = moved.inputs[0, 0].numpy() > 127
+    assume(bright.any() and len(moved.target.boxes[0]))
+    assert moved.inputs.dtype == torch.uint8
+    assert np.abs(extent(bright) - moved.target.boxes[0].xyxy[0]).max() <= 1
+
+
+@given(st.floats(0.05, 1), st.floats(1, 2), st.integers(8, 60), st.integers(8, 60), st.integers(0, 999))
+def test_parts_are_of_the_area_and_the_proportions_asked_for(least, stretch, height, width, seed):
+    # the value of a pixel tells its place, so that corners of what is seen can be read off
+    x_NCHW = torch.zeros(40, 2, height, width, dtype=torch.float32)
+    x_NCHW[:, 0] = torch.arange(width) + 0.5
+    x_NCHW[:, 1] = (torch.arange(height) + 0.5)[:, None]
+    augment = Augment(crop=Crop(least=least, stretch=stretch))
+    seen = augment.geometry(Batch(x_NCHW, Targets(), torch.arange(40)), seeded(seed), 0).inputs
+    middle_h, middle_w = height // 2, width // 2
+    wide = (seen[:, 0, 0, middle_w] - seen[:, 0, 0, middle_w - 1]) * width
+    tall = (seen[:, 1, middle_h, 0] - seen[:, 1, middle_h - 1, 0]) * height
+    inner = (wide > 2) & (tall > 2)  # so thin that there is no slope
+    wide, tall = wide[inner].round(), tall[inner].round()
+    assert ((wide >= 1) & (wide <= width) & (tall >= 1) & (tall <= height)).all()
+    assert ((wide + 0.5) * (tall + 0.5) >= least * height * width - 0.01).all()  # sides are rounded
+    assert ((wide - 0.5) / width * stretch <= (tall + 0.5) / height * stretch**2 + 1e-3).all()
+    assert ((tall - 0.5) / height * stretch <= (wide + 0.5) / width * stretch**2 + 1e-3).all()
+
+
+def test_parts_are_of_all_sizes_and_everywhere():
+    x_NCHW = torch.zeros(2000, 2, 64, 64)
+    x_NCHW[:, 0], x_NCHW[:, 1] = torch.arange(64) + 0.5, (torch.arange(64) + 0.5)[:, None]
+    augment = Augment(crop=Crop())
+    seen = augment.geometry(Batch(x_NCHW, Targets(), torch.arange(2000)), seeded(0), 0).inputs
+    area = (seen[:, 0, 0, 32] - seen[:, 0, 0, 31]) * (seen[:, 1, 32, 0] - seen[:, 1, 31, 0])
+    # uniform from 0.08 to 1 but for what doesn't fit; torchvision's RandomResizedCrop has a mean of 0.478 on squares
+    assert 0.45 < area.mean() < 0.51
+    assert area.min() < 0.09
+    assert area.max() > 0.95
+    assert abs(seen[:, :, 31:33, 31:33].mean((0, 2, 3)) - 32).max() < 1  # on the whole, in the middle
 
 
 @given(st.floats(0, 0.5), st.floats(0.01, 1), st.booleans(), st.integers(0, 999))
@@ -102,17 +160,17 @@ def _last_draw(seed: int) -> float:
     return torch.rand(1 + 2 + 1 + 1, generator=seeded(seed))[4].item()
 
 
-@given(drawn(), st.one_of(moves, turns), st.integers(0, 999))
+@given(drawn(), st.one_of(moves, turns, whatever), st.integers(0, 999))
 def test_masks_follow_the_pixels(image, augment, seed):
     pixels, _ = image
     mask = torch.from_numpy((pixels > 0).astype(np.uint8) * 5)[None]
-    moved = augment.geometry(one(pixels, mask=mask), seeded(seed), 255)
+    moved = moved_by(augment, one(pixels, mask=mask), seed, 255)
     found = moved.target.mask[0].numpy()
     assert found.dtype == np.uint8
     assert set(np.unique(found)) <= {0, 5, VOID}
     known = found != VOID
     agree = ((moved.inputs[0, 0].numpy() > 127) == (found == 5))[known]
-    exact = not (augment.zoom or augment.rotate)
+    exact = not (augment.zoom or augment.rotate or augment.crop or augment.randaugment)
     assert agree.all() if exact else agree.sum() >= known.sum() - 4 * sum(found.shape)  # borders may differ
 
 
@@ -130,23 +188,41 @@ def test_what_comes_from_outside_is_filled(augment, fill, seed):
     assert ((black > 127) == (void == VOID)).float().mean() > 0.9
 
 
-@given(st.builds(Augment, flip=st.booleans(), shift=st.floats(0, 0.5), zoom=st.floats(0, 1), rotate=st.floats(0, 90),
-                 brightness=st.floats(0, 1), contrast=st.floats(0, 1), erase=st.floats(0, 1)),
-       st.integers(0, 999))  # fmt: skip
+colours = st.builds(
+    Augment, flip=st.booleans(), crop=st.none() | crops, shift=st.floats(0, 0.5), zoom=st.floats(0, 1),
+    rotate=st.floats(0, 90), randaugment=st.none() | operations, saturation=st.floats(0, 1), hue=st.floats(0, 180),
+    brightness=st.floats(0, 1), contrast=st.floats(0, 1), erase=st.floats(0, 1),
+)  # fmt: skip
+
+
+@given(colours, st.integers(0, 999))
 def test_the_same_draws_give_the_same_images_and_the_batch_is_left_alone(augment, seed):
     x_NCHW = torch.randint(256, (3, 3, 16, 12), dtype=torch.uint8, generator=seeded(1))
     before = x_NCHW.clone()
     batch = Batch(x_NCHW, Targets(label=torch.tensor([0, 1, 2])), torch.arange(3))
 
     def run() -> torch.Tensor:
-        draws = seeded(seed)
-        return augment.colour(augment.geometry(batch, draws, 0).inputs, draws)
+        return augment.apply(batch, seeded(seed), 0).inputs
 
     first = run()
     assert torch.equal(first, run())
     assert torch.equal(x_NCHW, before)
     assert first.float().min() >= 0
     assert first.float().max() <= 255.001
+
+
+@given(colours, st.integers(0, 999))
+def test_bytes_and_numbers_are_changed_alike(augment, seed):
+    rows = torch.linspace(0, 6, 20)
+    x_NCHW = (120 + 100 * torch.sin(rows[:, None] + rows[:16]).repeat(3, 3, 1, 1)).round()
+    x_NCHW[1] = x_NCHW[1].flip(0)
+    kinds = [x_NCHW.to(torch.uint8), x_NCHW]
+    one, other = (
+        moved_by(augment, Batch(each, Targets(), torch.arange(3)), seed, 9).inputs.float() for each in kinds
+    )  # fmt: skip
+    assert (one - other).abs().max() <= 1.001  # each resampling of bytes rounds once, and there are two at most
+    found = [augment.colour(each, seeded(seed)) for each in kinds]
+    assert torch.allclose(found[0].float(), found[1].float(), atol=1e-3)
 
 
 def test_two_flips_are_none():
@@ -181,8 +257,12 @@ def test_an_idle_augment_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "augment", [Augment(flip=True), Augment(shift=0.1), Augment(zoom=0.1), Augment(erase=0.1), Augment(mixup=0.2)]
-)
+    "augment",
+    [
+        Augment(flip=True), Augment(shift=0.1), Augment(zoom=0.1), Augment(erase=0.1), Augment(mixup=0.2),
+        Augment(crop=Crop()), Augment(randaugment=RandAugment()), Augment(saturation=0.1), Augment(hue=1.0),
+    ],
+)  # fmt: skip
 def test_an_augment_that_does_something_is_not_idle(augment):
     assert not augment.idle()
 

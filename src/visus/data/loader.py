@@ -206,8 +206,7 @@ class Loader:
         batch = replace(batch, inputs=batch.inputs.to(self.device, non_blocking=True))
         if isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle():
             draws = generator(self.seed, epoch, index)
-            batch = self.augment.geometry(batch, draws, self.preprocess.fill)
-            batch = replace(batch, inputs=self.augment.colour(batch.inputs, draws))
+            batch = self.augment.apply(batch, draws, self.preprocess.fill)
             batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
             return self._to_device(self.augment.mix(batch, self.classes, draws))
         return self._to_device(replace(batch, inputs=self.preprocess.normalize(batch.inputs)))

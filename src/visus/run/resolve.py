@@ -205,6 +205,8 @@ def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema) -> A
         return Augment()
     if given is None:
         return Augment(shift=0.0625) if preprocess.channels == 1 else Augment(flip=True, shift=0.125)
+    if (given.saturation or given.hue) and preprocess.channels == 1:
+        raise SpecError("augment.saturation and augment.hue change colours, and the images are grey", "set both to 0")
     if (given.mixup or given.cutmix) and schema.targets != ("label",):
         have = " and ".join(schema.targets)
         raise SpecError(

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.helpers import encoded, pixels
-from visus.data.augment import Augment
+from visus.data.augment import Augment, Crop
 from visus.data.image import Picture
 from visus.data.loader import InMemory, Loader, Streamed, generator, prepare, read_all
 from visus.data.preprocess import ImagePreprocess, VectorPreprocess
+from visus.data.randaugment import RandAugment
 from visus.data.samples import ArraySamples, FileSamples, OnDisk, Rows
 from visus.data.types import Batch, Boxes, Schema, Target
 from visus.errors import DataError
@@ -18,7 +19,10 @@ from visus.errors import DataError
 LABELS = ("a", "b", "c")
 SCHEMA = Schema(shape=(3, 10, 12), labels=LABELS)
 PREPROCESS = ImagePreprocess(size=(8, 9), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-BUSY = Augment(flip=True, shift=0.2, zoom=0.1, rotate=5, brightness=0.1, contrast=0.1, erase=0.2, mixup=0.3)
+BUSY = Augment(
+    flip=True, crop=Crop(), shift=0.2, zoom=0.1, rotate=5, randaugment=RandAugment(), saturation=0.2, hue=10,
+    brightness=0.1, contrast=0.1, erase=0.2, mixup=0.3,
+)  # fmt: skip
 CPU = torch.device("cpu")
 
 

@@ -1,0 +1,68 @@
+"""Whole batches of images moved, each in its own way: mirrored and shifted, cut out, or by a matrix.
+
+Points are (x, y, 1) in pixels, as boxes are: pixel (column i, row j) covers [i, i+1) × [j, j+1).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def slide(x_NCHW: Tensor, flip_N: Tensor, shift_N2: Tensor, fill: int) -> Tensor:
+    """Each image mirrored or not, then shifted by whole pixels (down, right); values and type stay.
+
+    Rows of the output are runs of bytes of a batch with margins, and of its mirror image: copied, not computed.
+    """
+    count, channels, height, width = x_NCHW.shape
+    shift_N2 = shift_N2.long().maximum(-torch.tensor([height, width])).minimum(torch.tensor([height, width]))
+    if not shift_N2.any():
+        chosen = (flip_N.long() * count + torch.arange(count)).to(x_NCHW.device)
+        return torch.cat([x_NCHW, x_NCHW.flip(3)]).index_select(0, chosen)
+    beside = int(shift_N2[:, 1].abs().amax())
+    wide = width + 2 * beside
+    rows = x_NCHW.new_full((2 * count * channels * height + 1, wide), fill)  # the last one for what is above and below
+    inner = rows[:-1].view(2, count, channels, height, wide)[..., beside : beside + width]
+    inner[0], inner[1] = x_NCHW, x_NCHW.flip(3)
+    row_NH = torch.arange(height) - shift_N2[:, :1]
+    image_NC = (flip_N.long()[:, None] * count + torch.arange(count)[:, None]) * channels + torch.arange(channels)
+    row_NCH = image_NC[:, :, None] * height + row_NH[:, None]
+    row_NCH = torch.where(((row_NH >= 0) & (row_NH < height))[:, None], row_NCH, len(rows) - 1)
+    starts = (row_NCH * wide + beside - shift_N2[:, 1, None, None]).view(-1).to(x_NCHW.device)
+    runs = rows.view(-1).as_strided((rows.numel() - width + 1, width), (1, 1))
+    return runs.index_select(0, starts).view(x_NCHW.shape)
+
+
+def enlarge(x_NCHW: Tensor, parts_N4: Tensor, mode: Literal["bilinear", "nearest"]) -> Tensor:
+    """A part of each image (top, left, height, width: whole pixels) enlarged to the size of the image; the type stays.
+
+    Nothing is shrunk, so that there is nothing to smooth before. Pixels outside of a part have no say in it.
+    """
+    out, size = torch.empty_like(x_NCHW), x_NCHW.shape[-2:]
+    kind = "nearest-exact" if mode == "nearest" else mode
+    for index, (top, left, height, width) in enumerate(parts_N4.tolist()):
+        part = x_NCHW[index : index + 1, :, top : top + height, left : left + width]
+        out[index : index + 1] = F.interpolate(part, size, mode=kind)
+    return out
+
+
+def warp(x_NCHW: Tensor, matrix_N33: Tensor, fill: int, mode: Literal["bilinear", "nearest"]) -> Tensor:
+    """Each image moved by its matrix, which says where its points go; what comes from outside is filled.
+
+    "bilinear" gives float32; "nearest" keeps values and type.
+    """
+    height, width = x_NCHW.shape[-2:]
+    # pixels → grid_sample's −1…1, pixel centres at halves
+    to_unit = torch.tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1.0]])
+    theta_N23 = (to_unit @ torch.linalg.inv(matrix_N33) @ torch.linalg.inv(to_unit))[:, :2].to(x_NCHW.device)
+    x_W, y_H = ((torch.arange(side, device=x_NCHW.device) * 2 + 1) / side - 1 for side in (width, height))
+    grid = torch.empty(len(x_NCHW), height, width, 2, device=x_NCHW.device)  # ten times as fast as F.affine_grid
+    for axis in (0, 1):
+        along_x = theta_N23[:, axis, 0, None] * x_W + theta_N23[:, axis, 2, None]
+        along_y = theta_N23[:, axis, 1, None] * y_H
+        torch.add(along_x[:, None, :], along_y[:, :, None], out=grid[..., axis])
+    values = F.grid_sample(x_NCHW.float() - fill, grid, mode=mode, align_corners=False).add_(fill)
+    return values.to(x_NCHW.dtype) if mode == "nearest" else values
