@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from visus.run.features import Features, features
     from visus.run.optimizing import Optimized, optimize
     from visus.run.recipe import Recipe
+    from visus.run.reproducing import Reproduced, reproduce
     from visus.run.training import Run, resume
     from visus.run.transferring import Transferred, transfer
 
@@ -38,6 +39,7 @@ _HOMES = {
     "Paces": "visus.run.bench",
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
+    "Reproduced": "visus.run.reproducing",
     "Run": "visus.run.training",
     "Transferred": "visus.run.transferring",
     "Views": "visus.data.views",
@@ -54,6 +56,7 @@ _HOMES = {
     "optimize": "visus.run.optimizing",
     "predict": "visus.run.api",
     "pretrained": "visus.run.api",
+    "reproduce": "visus.run.reproducing",
     "resume": "visus.run.training",
     "summarize": "visus.explanation",
     "train": "visus.run.api",
@@ -70,6 +73,7 @@ __all__ = [
     "Paces",
     "Predictor",
     "Recipe",
+    "Reproduced",
     "Run",
     "Transferred",
     "Views",
@@ -87,6 +91,7 @@ __all__ = [
     "optimize",
     "predict",
     "pretrained",
+    "reproduce",
     "resume",
     "summarize",
     "train",

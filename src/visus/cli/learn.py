@@ -1,4 +1,4 @@
-"""The verbs that learn and apply: train, evaluate, predict, fuse, resume, extend."""
+"""The verbs that learn and apply: train, evaluate, predict, fuse, resume, extend, reproduce."""
 
 from __future__ import annotations
 
@@ -298,3 +298,43 @@ def extend(run: Path, *, epochs: int, json: Json = False) -> None:
     from visus.run.training import resume as go_on
 
     go_on(run, watcher(json), epochs=epochs)
+
+
+def reproduce(
+    run: Path,
+    /,
+    *,
+    again: Annotated[Path | None, Parameter(name="--run")] = None,
+    epochs: int | None = None,
+    tolerance: float = 1e-3,
+    settings: Settings = (),
+    json: Json = False,
+) -> None:
+    """Train a run again from its own recipe, and compare epochs, weights and scores.
+
+    The exit status is 1 where a number differs by more than the tolerance.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    again
+        The folder to make; by default RUN-again.
+    epochs
+        Only so many of the first ones; by default all that the run has.
+    tolerance
+        What a number may differ by, as a share of the greatest such number.
+    settings
+        Settings of the run to change, such as data.source=PATH where the data have moved; may be given often.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.run import reproducing
+
+    found = reproducing.reproduce(
+        run, run=again, epochs=epochs, tolerance=tolerance, settings=settings, watch=watcher(json)
+    )
+    if not found.holds:
+        raise reproducing.NotReproduced(
+            f"{run}: came out otherwise", f"compare {found.again / 'metrics.csv'} with its own"
+        )

@@ -32,6 +32,7 @@ app.command(carry.transfer)
 app.command(carry.features)
 app.command(learn.resume)
 app.command(learn.extend)
+app.command(learn.reproduce)
 app.command(networks.models)
 app.command(networks.history)
 app.command(networks.summary)
@@ -42,7 +43,9 @@ app.command(look.version)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status: 0 done, 2 a mistake in what was asked, 3 training failed, 75 stopped."""
+    """Run the command line. The exit status: 0 done, 1 not reproduced, 2 a mistake in what was asked, 3 training
+    failed, 75 stopped.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

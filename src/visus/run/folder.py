@@ -26,7 +26,8 @@ from visus.machine import processor
 from visus.run.recipe import Recipe, compose
 from visus.spec import dumps, read_toml
 
-RECIPE, LOCK, OWNER = "recipe.toml", "run.lock", "running.json"
+RECIPE, ENVIRONMENT, LOCK, OWNER = "recipe.toml", "environment.json", "run.lock", "running.json"
+EXTENDED = "extended.json"
 
 
 class RunFolder:
@@ -89,9 +90,29 @@ class RunFolder:
         """What recipe.toml says."""
         return compose(read_toml(self.path / RECIPE), where=str(self.path / RECIPE))
 
-    def write_environment(self, command: Sequence[str]) -> None:
+    def extend(self, recipe: Recipe, step: int) -> None:
+        """recipe.toml with more epochs, and extended.json: from which step on it held."""
+        before = [*self.extensions(), {"step": step, "epochs": recipe.budget.epochs}]
+        write_atomic(self.path / EXTENDED, json.dumps(before))
+        self.write_recipe(recipe)
+
+    def extensions(self) -> list[dict[str, int]]:
+        """From which step on the run had so many epochs in all: a row each time that it was extended."""
+        if not (self.path / EXTENDED).exists():
+            return []
+        found: list[dict[str, int]] = json.loads((self.path / EXTENDED).read_text(encoding="utf-8"))
+        return found
+
+    def write_environment(self, command: Sequence[str], **facts: str) -> None:
         """environment.json: what the run was made with."""
-        write_atomic(self.path / "environment.json", json.dumps(environment(command), indent=1))
+        write_atomic(self.path / ENVIRONMENT, json.dumps({**environment(command), **facts}, indent=1))
+
+    def environment(self) -> dict[str, Any]:
+        """What environment.json says. Raises RunError."""
+        found = _json(self.path / ENVIRONMENT)
+        if found is None:
+            raise RunError(f"{self.path / ENVIRONMENT}: can't be read", "the run can't be compared without it")
+        return found
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """metrics.csv: one row an epoch."""

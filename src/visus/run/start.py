@@ -35,12 +35,11 @@ class Start:
 
     def digest(self) -> str:
         """A hash of what never changes; "" where there is no such part."""
-        if self.fixed is None:
-            return ""
-        total = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.fixed.state_dict().items()):
-            total.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return total.hexdigest()
+        return "" if self.fixed is None else _hash(self.fixed)
+
+    def state(self) -> str:
+        """A hash of all weights, as they are now."""
+        return _hash(self.whole)
 
 
 def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start:
@@ -72,6 +71,13 @@ def start(plan: Plan, device: torch.device, say: Callable[[str], None]) -> Start
         say(f"{count:,} parameters learn, on features that are computed once an image; nothing is augmented")
         return Start(whole, rest, fixed)
     return Start(whole, whole)
+
+
+def _hash(module: nn.Module) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def _keeps_norms(transfer: Adaptation | None) -> bool:

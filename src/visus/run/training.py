@@ -78,7 +78,7 @@ def train_recipe(
             if find_rate:
                 training.find_rate()
             folder.write_recipe(training.recipe)
-            folder.write_environment(())
+            folder.write_environment((), device=str(training.device), start=training.start.state())
             return training.go(State(seconds=training.seconds))
 
 
@@ -138,7 +138,7 @@ def resume(path: str | Path, watch: Watch | None = None, *, epochs: int | None =
                 )
             training.enter(folder)
             if epochs is not None:
-                folder.write_recipe(training.recipe)
+                folder.extend(training.recipe, checkpoint.facts["step"])
             return training.go(from_checkpoint(checkpoint, training.model, training.average, training.learners))
 
 
