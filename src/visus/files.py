@@ -1,10 +1,12 @@
-"""Writing files so that a crash at any moment leaves the old one or the new one, never half of either."""
+"""Writing files and folders so that a crash at any moment leaves the old one or the new one, never half of either."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -28,6 +30,45 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder, to be filled inside of the block, which then takes the place of `folder`.
+
+    It is whole and on the disk before anything is renamed, and the old one is renamed before it is removed: at every
+    moment one of them is whole, and `standing` knows which. Raises OSError, or whatever the block does; the old one is
+    then as it was.
+    """
+    new, old = _beside(folder)
+    there = standing(folder)
+    if there != folder:  # a crash came between two renames
+        there.rename(folder)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        _sync(new)
+        sync_folder(folder.parent)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def standing(folder: Path) -> Path:
+    """Where the newest whole version of a folder is that is written by `replacing`: itself, unless that was cut off."""
+    new, old = _beside(folder)
+    if folder.exists() or not old.exists():
+        return folder
+    return new if new.exists() else old
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside a folder survive a power loss, where the system lets a folder be opened."""
     if os.name != "posix":
@@ -37,3 +78,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where the new one is made and the old one is put; names that nobody gives to a folder of their own."""
+    return folder.with_name(f".{folder.name}.replacing"), folder.with_name(f".{folder.name}.replaced")
+
+
+def _sync(folder: Path) -> None:
+    """Put a folder and all that is in it on the disk."""
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with (Path(inside) / name).open("r+b") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(inside))

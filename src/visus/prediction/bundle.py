@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 
 from visus import __version__
 from visus.errors import BundleError, NotFound, SpecError, nearest
-from visus.files import sync_folder, write_atomic
+from visus.files import replacing, standing, write_atomic
 from visus.nn import load_state
 from visus.prediction.engines import attach
 from visus.prediction.fusion import Fusion
@@ -36,20 +35,13 @@ def save(folder: Path, predictor: NetworkPredictor | Fusion, inputs: Sequence[np
     inputs: a few H×W×C uint8 images or F float32 vectors, kept with the answers as goldens; a member that has goldens
     keeps its own. Digests and goldens are filled in here.
     """
-    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
     try:
-        _write(new, predictor, inputs)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+        with replacing(folder) as new:
+            _write(new, predictor, inputs)
     except OSError as problem:
         raise BundleError(
             f"{folder}: can't be written: {problem.strerror or problem}", "make room and try again"
         ) from None
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu", *, optimized: bool = True) -> Predictor:
@@ -59,11 +51,18 @@ def load(path: str | Path, device: torch.device | str = "cpu", *, optimized: boo
     by its network in PyTorch. Replays the goldens. Raises NotFound, and BundleError when the bundle is damaged, newer
     than this version, or answers otherwise than when it was made.
     """
-    folder = bundle_of(path)
-    predictor = _load(folder, device)
-    if optimized:
-        _attach(predictor, folder)
-    return predictor
+    while True:
+        folder = bundle_of(path)
+        began = _identity(folder)
+        try:
+            predictor = _load(folder, device)
+            if optimized:
+                _attach(predictor, folder)
+        except BundleError:
+            if _identity(bundle_of(path)) == began:
+                raise
+            continue  # another process put a new one in its place meanwhile
+        return predictor
 
 
 def read_manifest(bundle: str | Path) -> Manifest:
@@ -73,13 +72,13 @@ def read_manifest(bundle: str | Path) -> Manifest:
 
 def is_bundle(path: str | Path) -> bool:
     """Whether a folder is a bundle, or a run that has one."""
-    return any((folder / MANIFEST).is_file() for folder in (Path(path), Path(path) / "model"))
+    return any((standing(folder) / MANIFEST).is_file() for folder in (Path(path), Path(path) / "model"))
 
 
 def bundle_of(path: str | Path) -> Path:
     """The folder of a bundle, or of a run's bundle. Raises NotFound."""
     path = Path(path)
-    for folder in (path, path / "model"):
+    for folder in (standing(path), standing(path / "model")):
         if (folder / MANIFEST).is_file():
             return folder
     if not path.exists():
@@ -87,6 +86,15 @@ def bundle_of(path: str | Path) -> Path:
     if (path / "recipe.toml").exists():
         raise NotFound(f"{path}: this run has no model yet", f"finish it with `visus resume {path}`")
     raise NotFound(f"{path}: isn't a run or a bundle: it has no {MANIFEST}", "name a folder that `visus train` made")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """What tells a folder from another one that has come in its place; zeros where it is gone."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_ctime_ns
 
 
 def _described(path: Path) -> Manifest:
@@ -113,7 +121,7 @@ def _described(path: Path) -> Manifest:
 
 def _write(folder: Path, predictor: NetworkPredictor | Fusion, inputs: Sequence[np.ndarray]) -> str:
     """The digest of the description that was written."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     manifest: Manifest
     if isinstance(predictor, Fusion):
         members = []

@@ -103,7 +103,7 @@ def export(
                 "nothing was written; allow more with --tolerance, or leave resizing out with --input placed",
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        for each in sorted(Path(work).iterdir()):
+        for each in sorted(Path(work).iterdir(), key=lambda part: part.name == path.name):  # it, after what it needs
             write_atomic(path.with_name(each.name), each.read_bytes())
     write_atomic(path.with_name(f"{path.name}.parity.json"), json.dumps(asdict(parity), indent=1))
     same = f"{parity.same:.2%}".replace("%", " %")

@@ -19,6 +19,10 @@ from tests.runs import quick_run
 from visus.data.dataset import Data
 from visus.data.splits import divide
 from visus.errors import BundleError, DataError, NotFound, UnreadableImage, WeightsError
+from visus.prediction import NetworkPredictor, save
+from visus.prediction import bundle as bundle_module
+from visus.prediction.bundle import is_bundle
+from visus.prediction.manifest import Manifest
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +190,40 @@ def test_a_bundle_of_vectors(tmp_path: Path) -> None:
 def test_outputs_do_not_carry_gradients(run: visus.Run) -> None:
     predictor = visus.load(run.folder)
     assert not predictor.outputs(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)).requires_grad
+
+
+def test_a_bundle_is_found_where_a_crash_left_it_between_two_renames(run: visus.Run, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    shutil.copytree(copy / "model", copy / ".model.replacing")
+    (copy / "model").rename(copy / ".model.replaced")
+    (copy / ".model.replaced" / "model.safetensors").unlink()  # the new one is wanted
+    pixels = np.zeros((8, 8, 1), np.uint8)
+    wanted = visus.load(run.folder)(pixels).probabilities
+    for path in (copy, copy / "model"):
+        assert is_bundle(path)
+        np.testing.assert_array_equal(visus.load(path)(pixels).probabilities, wanted)
+    predictor = visus.load(copy)
+    assert isinstance(predictor, NetworkPredictor)
+    save(copy / "model", predictor, [pixels])
+    np.testing.assert_array_equal(visus.load(copy / "model")(pixels).probabilities, wanted)
+    assert not list(copy.glob(".model*"))
+
+
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.zeros((8, 8, 1), np.uint8)
+    other = visus.load(bundle)
+    assert isinstance(other, NetworkPredictor)
+    for parameter in other.model.parameters():
+        parameter.data.zero_()
+    read = bundle_module._described
+
+    def described(path: Path) -> Manifest:
+        found = read(path)
+        monkeypatch.undo()
+        save(bundle, other, [pixels])  # by another process, between its description and its weights
+        return found
+
+    monkeypatch.setattr(bundle_module, "_described", described)
+    np.testing.assert_allclose(visus.load(bundle)(pixels).probabilities, 0.1, atol=1e-6)

@@ -277,6 +277,16 @@ def test_a_machine_keeps_its_last_choice_and_others_theirs(copy: Path) -> None:
     assert [each.name for each in again.iterdir()] == ["engines.json"]  # PyTorch needs no file
 
 
+def test_a_choice_is_found_where_a_crash_left_it_between_two_renames(copy: Path) -> None:
+    place = place_of(copy)
+    shutil.copytree(place, place.with_name(f".{place.name}.replacing"))
+    place.rename(place.with_name(f".{place.name}.replaced"))
+    predictor = visus.load(copy)
+    assert isinstance(predictor, NetworkPredictor)
+    assert isinstance(predictor.engine, Chosen)
+    assert predictor(images(1))[0].label == visus.load(copy, optimized=False)(images(1))[0].label
+
+
 def test_what_is_out_of_tolerance_is_not_chosen(copy: Path) -> None:
     with pytest.raises(SpecError, match=r"none of the engines is within the tolerance: onnxruntime float32 differs by"):
         optimize(copy, precisions=("float32",), engines=("onnxruntime",), tolerance=0.0, seconds=0.05)

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from visus.errors import BundleError, SpecError
-from visus.files import sync_folder, write_atomic
+from visus.files import replacing, standing, write_atomic
 from visus.machine import abilities, processor
 from visus.prediction.engines.build import files, load
 from visus.prediction.engines.kinds import Kind, Unavailable
@@ -96,25 +96,17 @@ def machine(device: torch.device) -> dict[str, str]:
 def keep(bundle: Path, kept: Kept, written: Path) -> Path:
     """Put what was measured and the files of the chosen engines into a bundle, for this machine."""
     folder = _place(bundle, kept.machine)
-    new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
     try:
-        digests = {}
-        for name in {name for choice in kept.choices for name in files(choice.kind)}:
-            for part in (name, f"{name}.data"):  # large weights lie beside their graph
-                if (written / part).exists():
-                    shutil.copyfile(written / part, new / part)
-                    digests[part] = _digest(new / part)
-        write_atomic(new / TABLE, json.dumps(tree(replace(kept, files=digests)), indent=1))
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+        with replacing(folder) as new:
+            digests = {}
+            for name in {name for choice in kept.choices for name in files(choice.kind)}:
+                for part in (name, f"{name}.data"):  # large weights lie beside their graph
+                    if (written / part).exists():
+                        shutil.copyfile(written / part, new / part)
+                        digests[part] = _digest(new / part)
+            write_atomic(new / TABLE, json.dumps(tree(replace(kept, files=digests)), indent=1))
     except OSError as problem:
         raise BundleError(f"{folder}: can't be written: {problem.strerror or problem}", "make room") from None
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
@@ -125,7 +117,7 @@ def attach(predictor: NetworkPredictor, bundle: Path) -> None:
     """
     if not (bundle / FOLDER).is_dir():
         return
-    place = _place(bundle, machine(predictor.device))
+    place = standing(_place(bundle, machine(predictor.device)))
     if not (place / TABLE).is_file():
         _warn(bundle, "the engines in it were chosen on another machine or with other versions")
         return
