@@ -3,8 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from visus import __version__
+
+LIBRARIES = ("numpy", "pillow", "msgspec", "safetensors", "torchmetrics", "scikit-learn")
+
+
+def described() -> dict[str, Any]:
+    """Versions and processor, as far as they can be told without torch being loaded."""
+    libraries = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            libraries[name] = version(name)
+    return {
+        "visus": __version__,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "libraries": libraries,
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+    }
 
 
 def processor() -> str:

@@ -342,6 +342,7 @@ def test_listings_and_mistyped_names_do_not_wait_for_torch(tmp_path: Path) -> No
         ["history"],
         ["recipes"],
         ["data", "list"],
+        ["version"],
         ["train", "--help"],
         ["summary", "rsnet50"],
         ["predict", "photo.jpg"],

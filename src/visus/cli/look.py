@@ -45,18 +45,23 @@ def recipes(name: str | None = None, *, json: Json = False) -> None:
         printed("\nRun one with: visus train --recipe NAME")
 
 
-def version(*, json: Json = False) -> None:
+def version(*, all_: Annotated[bool, Parameter(name="--all", negative="")] = False, json: Json = False) -> None:
     """Show the versions of Visus and of what it runs on.
 
     Parameters
     ----------
+    all_
+        Threads and accelerators too, for which torch is loaded.
     json
         A line of JSON instead of words.
     """
-    from visus.run.folder import environment
+    from visus.machine import described
 
-    found = environment(())
-    del found["command"]
+    found = described()
+    if all_:
+        from visus.run.folder import environment
+
+        found = {name: value for name, value in environment(()).items() if name != "command"}
     if json:
         line(found)
         return

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import platform
 import socket
 import sys
 import time
@@ -18,11 +17,10 @@ from typing import Any
 import filelock
 import torch
 
-from visus import __version__
 from visus.data.types import Skipped
 from visus.errors import RunError
 from visus.files import write_atomic
-from visus.machine import processor
+from visus.machine import described
 from visus.run.recipe import Recipe, compose
 from visus.spec import dumps, read_toml
 
@@ -167,20 +165,8 @@ def existing(path: Path) -> RunFolder:
 
 def environment(command: Sequence[str]) -> dict[str, Any]:
     """Versions and machine."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in ("numpy", "pillow", "msgspec", "safetensors", "torchmetrics", "scikit-learn"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
     return {
-        "visus": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "libraries": found,
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
+        **described(),
         "threads": torch.get_num_threads(),
         "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "command": list(command) or sys.argv,

@@ -99,7 +99,9 @@ def _of_library(library: str, rest: str, network: str, progress: Progress | None
     names = [peer.name for peer in PEERS.values() if peer.library == library]
     peer = PEERS.get(f"{library}:{name}")
     if peer is None:
-        raise NotFound(f"{library} has no network {name!r} that Visus knows", nearest(name, names))
+        ours = [each for each in names if PEERS[f"{library}:{each}"].network == name.replace("-", "_")]
+        close = f"did you mean {' or '.join(f'{library}:{each}' for each in ours)}?"
+        raise NotFound(f"{library} has no network {name!r} that Visus knows", close if ours else nearest(name, names))
     if network and peer.network != network:
         raise WeightsError(
             f"{library}:{rest} is of {peer.network}, and the network is {network}",

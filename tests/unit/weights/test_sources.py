@@ -92,6 +92,7 @@ def test_a_published_file_is_known_by_its_name(tmp_path):
         ("torchvision:resnet50=", "resnet50", "there is no such file", "torchvision:resnet50=FILE"),
         ("hf:justaname", "resnet50", "isn't OWNER/NAME", "hf:timm/resnet50.a1_in1k"),
         ("imagenet", "efficientnet_lite", "no network named 'efficientnet_lite'", "did you mean efficientnet_lite"),
+        ("efficientnet_lite_pytorch:efficientnet-lite0", "", "no network 'efficientnet-lite0'", "pytorch:lite0?"),
         ("imagenet", "", "of which network isn't said", "--model"),
     ],
 )
