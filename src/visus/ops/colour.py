@@ -21,8 +21,8 @@ def brightness(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
 def contrast(x_NCHW: Tensor, factor_N: Tensor) -> Tensor:
     """Differences from the mean grey times a factor: 0 is one grey, 1 the image."""
     grey_N1HW = grey(x_NCHW)
-    total_N111 = grey_N1HW.sum(3, keepdim=True, dtype=torch.int32).sum(2, keepdim=True).double()
-    mean_N111 = (total_N111 / grey_N1HW[0].numel() + 0.5).floor()
+    total_N = grey_N1HW.sum(3, dtype=torch.int32).sum((1, 2)).cpu().double()  # not every accelerator has doubles
+    mean_N111 = _each((total_N / grey_N1HW[0].numel() + 0.5).floor().float(), x_NCHW)
     return _blended(mean_N111, x_NCHW, factor_N)
 
 
@@ -59,12 +59,12 @@ def solarize(x_NCHW: Tensor, threshold_N: Tensor) -> Tensor:
 
 def autocontrast(x_NCHW: Tensor) -> Tensor:
     """Each channel stretched so that its darkest value becomes 0 and its lightest 255; one of one value stays."""
-    least, most = x_NCHW.amin((2, 3), keepdim=True), x_NCHW.amax((2, 3), keepdim=True)
-    flat = most <= least
-    scale = torch.where(flat, 1.0, 255.0 / (most - least).clamp_min(1).double())  # Pillow's tables are of doubles
-    offset = torch.where(flat, 0.0, -least.double() * scale)
-    values = torch.arange(256, device=x_NCHW.device)
-    return _looked_up(x_NCHW, (values * scale[..., 0] + offset[..., 0]).clamp(0, 255).to(torch.uint8))
+    least_NC1, most_NC1 = (each[..., None].cpu() for each in (x_NCHW.amin((2, 3)), x_NCHW.amax((2, 3))))
+    flat = most_NC1 <= least_NC1
+    scale = torch.where(flat, 1.0, 255.0 / (most_NC1 - least_NC1).clamp_min(1).double())  # Pillow has doubles too
+    offset = torch.where(flat, 0.0, -least_NC1.double() * scale)
+    table_NCV = (torch.arange(256) * scale + offset).clamp(0, 255).to(torch.uint8)
+    return _looked_up(x_NCHW, table_NCV.to(x_NCHW.device))
 
 
 def equalize(x_NCHW: Tensor) -> Tensor:

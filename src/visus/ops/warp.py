@@ -42,10 +42,16 @@ def enlarge(x_NCHW: Tensor, parts_N4: Tensor, mode: Literal["bilinear", "nearest
     Nothing is shrunk, so that there is nothing to smooth before. Pixels outside of a part have no say in it.
     """
     out, size = torch.empty_like(x_NCHW), x_NCHW.shape[-2:]
-    kind = "nearest-exact" if mode == "nearest" else mode
+    blended = mode == "bilinear" and x_NCHW.dtype == torch.uint8
     for index, (top, left, height, width) in enumerate(parts_N4.tolist()):
-        part = x_NCHW[index : index + 1, :, top : top + height, left : left + width]
-        out[index : index + 1] = F.interpolate(part, size, mode=kind)
+        part = x_NCHW[index, :, None, top : top + height, left : left + width]
+        if size[1] > 1:  # else torch takes the channels of a uint8 image for its pixels, unless each is by itself
+            part = part.transpose(0, 1)
+        if blended and x_NCHW.device.type != "cpu":  # accelerators blend floats alone
+            found = F.interpolate(part.float(), size, mode="bilinear").round()
+        else:
+            found = F.interpolate(part, size, mode="nearest-exact" if mode == "nearest" else mode)
+        out[index] = found.reshape(out.shape[1:])
     return out
 
 

@@ -50,6 +50,12 @@ def test_a_part_is_enlarged_as_pillow_does(mode, pillows):
         assert np.abs(each.permute(1, 2, 0).numpy() - wanted).max() <= (1 if mode == "bilinear" else 0)
 
 
+def test_an_image_of_one_column_keeps_its_channels_apart():
+    x = torch.tensor([10, 200, 60], dtype=torch.uint8).view(1, 3, 1, 1).repeat(1, 1, 8, 1)
+    found = enlarge(x, torch.tensor([[2, 0, 3, 1]]), "bilinear")
+    assert found[0, :, :, 0].T.tolist() == [[10, 200, 60]] * 8
+
+
 @pytest.mark.parametrize(("mode", "order"), [("bilinear", 1), ("nearest", 0)])
 def test_a_matrix_moves_points_as_scipy_does(mode, order):
     draws = np.random.default_rng(0)
