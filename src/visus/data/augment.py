@@ -17,7 +17,7 @@ from visus.data.randaugment import Drawn, RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
 from visus.errors import SpecError
 from visus.ops.colour import recolour
-from visus.ops.warp import enlarge, slide, warp
+from visus.ops.warp import enlarge, put_rows, slide, warp
 from visus.spec import Spec
 
 Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -186,14 +186,14 @@ class _Moves:
             x_NCHW = enlarge(x_NCHW, self.parts, mode)
         if self.every:
             return warp(x_NCHW, self.matrix, fill, mode)
-        out = x_NCHW
+        rows, out = self.turned.nonzero()[:, 0], x_NCHW
         if self.flip.any() or self.shift.any():
             out = slide(x_NCHW, self.flip, self.shift, fill)
-        rows = self.turned.nonzero()[:, 0]
+        elif len(rows):
+            out = x_NCHW.clone()
         if len(rows):
-            there = rows.to(x_NCHW.device)
-            found = warp(x_NCHW[there], self.matrix[rows], fill, mode)
-            out = out.index_copy(0, there, _whole(found) if out.dtype == torch.uint8 else found)
+            found = warp(x_NCHW.index_select(0, rows.to(x_NCHW.device)), self.matrix[rows], fill, mode)
+            put_rows(out, rows, _whole(found) if out.dtype == torch.uint8 else found)
         return out
 
     def boxes(self, boxes: tuple[Boxes, ...]) -> tuple[Boxes, ...]:

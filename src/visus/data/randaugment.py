@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from visus.ops import colour
+from visus.ops.warp import put_rows
 from visus.spec import Spec
 
 STRONGEST = 30  # the magnitude at which every operation is at its end
@@ -95,8 +96,8 @@ class Drawn:
             for name, change in COLOURS.items():
                 rows = (kind_N == OPERATIONS.index(name)).nonzero()[:, 0]
                 if len(rows):
-                    there = rows.to(x_NCHW.device)
-                    x_NCHW[there] = change(x_NCHW[there], level_N[rows])
+                    changed = change(x_NCHW.index_select(0, rows.to(x_NCHW.device)), level_N[rows])
+                    put_rows(x_NCHW, rows, changed)
         return x_NCHW
 
     def _levels(self, name: str) -> Tensor:

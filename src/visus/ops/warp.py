@@ -72,3 +72,9 @@ def warp(x_NCHW: Tensor, matrix_N33: Tensor, fill: int, mode: Literal["bilinear"
         torch.add(along_x[:, None, :], along_y[:, :, None], out=grid[..., axis])
     values = F.grid_sample(x_NCHW.float() - fill, grid, mode=mode, align_corners=False).add_(fill)
     return values.to(x_NCHW.dtype) if mode == "nearest" else values
+
+
+def put_rows(x_NCHW: Tensor, rows: Tensor, images: Tensor) -> None:
+    """Images put in place of some of a batch: each copied as a whole, where indexing would take byte by byte."""
+    for row, image in zip(rows.tolist(), images, strict=True):
+        x_NCHW[row] = image
