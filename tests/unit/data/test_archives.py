@@ -16,7 +16,7 @@ import pytest
 
 from tests.helpers import class_folders, encoded, pixels, real_data
 from visus.data.dataset import Data, Dataset
-from visus.data.readers import archives
+from visus.data.readers import archives, tars
 from visus.data.readers.archives import ARCHIVES, ENDINGS
 from visus.data.readers.folders import FOLDERS
 from visus.errors import DataError, UnreadableImage
@@ -160,16 +160,16 @@ def test_fault_21_ratio_of_a_member_and_of_all(tmp_path):
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".zip"])
 def test_fault_21_entries(tmp_path, monkeypatch, ending):
     path = pack(tmp_path / f"a{ending}")
-    monkeypatch.setattr(archives, "MAX_ENTRIES", 4)
+    monkeypatch.setattr(tars, "MAX_ENTRIES", 4)
     assert len(read(path).splits["train"]) == 4
-    monkeypatch.setattr(archives, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(tars, "MAX_ENTRIES", 3)
     with pytest.raises(DataError, match="more than 3 entries"):
         read(path)
 
 
 def test_fault_21_two_million_entries_are_counted_before_a_record_is_made_of_each(tmp_path):
     record = b"PK\1\2" + bytes(42)
-    count = archives.MAX_ENTRIES + 1
+    count = tars.MAX_ENTRIES + 1
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(record) * count, 0, 0)
     (tmp_path / "a.zip").write_bytes(record * count + end)
     start = time.monotonic()
@@ -181,7 +181,7 @@ def test_fault_21_two_million_entries_are_counted_before_a_record_is_made_of_eac
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".zip"])
 def test_fault_21_a_member_larger_than_any_image(tmp_path, monkeypatch, ending):
     path = pack(tmp_path / f"a{ending}")
-    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(tars, "MAX_FILE_BYTES", 100)
     with pytest.raises(DataError, match="at most 100 are read"):
         read(path)
 

@@ -9,92 +9,28 @@ is larger than any image that is read, or expands as only a bomb does.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
-import stat
-import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, final
+from typing import IO, final
 
 from visus.data.dataset import Data, Dataset
-from visus.data.image import MAX_FILE_BYTES, printable
+from visus.data.image import printable
+from visus.data.readers import tars
 from visus.data.readers.base import Reader
 from visus.data.readers.folders import SPLITS, Listing, Parts, arrange, few, is_hidden, is_image
 from visus.data.readers.members import Archive, InMemory, Span, Zipped
+from visus.data.readers.tars import FREE, MAX_RATIO, UNPACK, check_member, damage, parts_of, too_many
 from visus.data.samples import Stored
 from visus.errors import DataError
 
 ENDINGS = (".tar.gz", ".tar.xz", ".tar.bz2", ".tgz", ".txz", ".tar", ".zip")
 _ending = re.compile(f"({'|'.join(map(re.escape, ENDINGS))})$", re.IGNORECASE)
-MAX_ENTRIES = 2_000_000
 MAX_MEMORY = 2 << 30  # bytes of images kept of a compressed tar
-MAX_RATIO = 200  # of bytes unpacked to bytes packed; photographs reach about 1, drawings and masks some dozens
-FREE = 10 << 20  # bytes that may be unpacked at any ratio
-MAX_HEADER = 1 << 20  # bytes of one tar header: long names and PAX records
 MAX_CONTENTS = 1 << 30  # bytes of a zip's table of contents
-MAX_NAME = 4096  # characters of a member's path
 DEPTH = 3  # levels of folders that can mean something: one that holds all, a split, a class
-
-UNPACK = "unpack it, and give the folder"
-
-
-class _Bytes(Protocol):
-    """An open file, or one that is unpacked as it is read."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-    def seek(self, offset: int, /) -> int: ...
-
-
-@final
-class _Stream:
-    """What tarfile reads: forwards only, and so much at most.
-
-    file: the bytes, unpacked. skips: whether they can be skipped unread. limit: how many there may be.
-    last: what was read last.
-    """
-
-    def __init__(self, root: str, file: _Bytes, skips: bool, limit: int) -> None:
-        self.root, self.file, self.skips, self.limit = root, file, skips, limit
-        self.position, self.last = 0, b""
-
-    def tell(self) -> int:
-        return self.position
-
-    def read(self, size: int) -> bytes:
-        """Of a header."""
-        if not 0 <= size <= MAX_HEADER:
-            raise DataError(f"{self.root}: has a header of {size:,} bytes; {MAX_HEADER:,} are read", UNPACK)
-        return self.take(size)
-
-    def take(self, size: int) -> bytes:
-        """Of anything."""
-        self.last = self.file.read(min(size, max(0, self.limit + 1 - self.position)))
-        self._advance(len(self.last))
-        return self.last
-
-    def seek(self, position: int) -> None:
-        if position < self.position:
-            raise tarfile.ReadError("a member of negative size")
-        if self.skips:
-            self.file.seek(position)
-            self.position = position
-        while self.position < position and self.take(min(position - self.position, MAX_HEADER)):
-            pass
-
-    def _advance(self, size: int) -> None:
-        self.position += size
-        if self.position > self.limit:
-            raise DataError(
-                f"{self.root}: unpacks to more than {self.limit:,} bytes, {MAX_RATIO} times its size: a bomb?", UNPACK
-            )
 
 
 @final
@@ -110,51 +46,10 @@ class _Directory:
 
     def read(self, size: int = -1) -> bytes:
         data = self.file.read(min(size, MAX_CONTENTS + 1))
-        if len(data) > MAX_CONTENTS or (len(data) >= 46 * MAX_ENTRIES and data.count(b"PK\1\2") > MAX_ENTRIES):
-            raise _too_many(self.root)
+        most = tars.MAX_ENTRIES
+        if len(data) > MAX_CONTENTS or (len(data) >= 46 * most and data.count(b"PK\1\2") > most):
+            raise too_many(self.root)
         return data
-
-
-def _too_many(root: str) -> DataError:
-    return DataError(f"{root}: has more than {MAX_ENTRIES:,} entries", UNPACK)
-
-
-@contextmanager
-def _damage(root: str) -> Iterator[None]:
-    """Turns what the libraries raise on a damaged archive into DataError."""
-    try:
-        yield
-    except PermissionError as problem:
-        raise DataError(f"{root}: {(problem.strerror or '').lower()}", "check its permissions") from None
-    except (
-        tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, IndexError,
-        OverflowError, NotImplementedError,
-    ) as problem:  # fmt: skip
-        raise DataError(f"{root}: the archive is damaged: {problem}", "fetch or make it again") from None
-
-
-def _parts(root: str, name: str, backslashes: bool) -> Parts:
-    """The parts of a member's path. Raises DataError if they lead out of the folder that it would be unpacked in.
-
-    backslashes: whether they separate, as in the zips of some programs on Windows.
-    """
-    pieces = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or ".." in pieces or re.match("[A-Za-z]:", name):
-        raise DataError(f"{root}: the member {printable(name)} leads out of the archive", "don't trust this archive")
-    if len(name) > MAX_NAME:
-        raise DataError(f"{root}: the member {printable(name[:80])}… has a name of {len(name):,} characters", UNPACK)
-    return tuple(piece for piece in (pieces if backslashes else name.split("/")) if piece not in ("", "."))
-
-
-def _check_member(root: str, name: str, mode: int, size: int) -> None:
-    """mode: as `stat` gives it, 0 if unknown."""
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        kind = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-        raise DataError(f"{root}: the member {printable(name)} is {kind}", "pack the files themselves")
-    if not 0 <= size <= MAX_FILE_BYTES:
-        raise DataError(
-            f"{root}: the member {printable(name)} claims {size:,} bytes; at most {MAX_FILE_BYTES:,} are read", UNPACK
-        )
 
 
 def _wanted(parts: Parts, is_folder: bool, listing: Listing) -> bool:
@@ -169,45 +64,26 @@ def _wanted(parts: Parts, is_folder: bool, listing: Listing) -> bool:
 
 def _tar(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
     archive = Archive.at(path)
-    packed = path.suffix.lower() != ".tar"
+    packed = tars.is_packed(path)
     twice = []
     files: dict[Parts, Stored] = {}
-    entries = kept = 0
-    with open(path, "rb") as raw:
-        stream = _Stream(root, _unpacked(path, raw), not packed, max(FREE, MAX_RATIO * archive.size))
-        tar = tarfile.open(  # type: ignore[call-overload]  # noqa: SIM115 — the stream is all that it holds
-            fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape"
-        )
-        while (member := tar.next()) is not None:
-            tar.members = []  # or tarfile keeps a record of each
-            entries += 1
-            if entries > MAX_ENTRIES:
-                raise _too_many(root)
-            parts = _parts(root, member.name, backslashes=False)
-            _check_member(root, member.name, _mode(member), member.size)
-            if not _wanted(parts, member.isdir(), listing):
-                continue
-            if parts in files:
-                twice.append(member.name)
-            name = "/".join(parts)
-            if not packed:
-                files[parts] = Span(archive, name, member.offset_data, member.size)
-                continue
-            kept += member.size + len(name)
-            if kept > MAX_MEMORY:
-                raise DataError(
-                    f"{root}: its images need more than {MAX_MEMORY:,} bytes of memory, as it is compressed",
-                    "unpack it and give the folder, or give it as a plain .tar",
-                )
-            data = stream.take(member.size)
-            if len(data) != member.size:
-                raise EOFError(f"it ends inside {printable(member.name)}")
-            files[parts] = InMemory(name, data)
-        if stream.last != bytes(tarfile.BLOCKSIZE):
-            raise EOFError("it ends, or isn't a tar any more, before its end mark")
-        if packed:
-            while stream.take(MAX_HEADER):  # to where the checksum of all is
-                pass
+    kept = 0
+    for member in tars.members(root, path):
+        if not _wanted(member.parts, member.is_folder, listing):
+            continue
+        if member.parts in files:
+            twice.append(member.name)
+        name = "/".join(member.parts)
+        if not packed:
+            files[member.parts] = Span(archive, name, member.offset, member.size)
+            continue
+        kept += member.size + len(name)
+        if kept > MAX_MEMORY:
+            raise DataError(
+                f"{root}: its images need more than {MAX_MEMORY:,} bytes of memory, as it is compressed",
+                "unpack it and give the folder, or give it as a plain .tar",
+            )
+        files[member.parts] = InMemory(name, member.read())
     _note_twice(listing, twice)
     return files
 
@@ -215,24 +91,6 @@ def _tar(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
 def _note_twice(listing: Listing, twice: list[str]) -> None:
     if twice:
         listing.notes.append(f"packed more than once, the last one counts: {few(twice)}")
-
-
-def _unpacked(path: Path, raw: IO[bytes]) -> _Bytes:
-    """What a tar is read from."""
-    ending = path.suffix.lower()
-    if ending in (".gz", ".tgz"):
-        return gzip.GzipFile(fileobj=raw)
-    if ending in (".xz", ".txz"):
-        return lzma.LZMAFile(raw)
-    return bz2.BZ2File(raw) if ending == ".bz2" else raw
-
-
-def _mode(member: tarfile.TarInfo) -> int:
-    if member.issparse():
-        return stat.S_IFBLK  # its bytes don't lie in one piece
-    if member.issym() or member.islnk():
-        return stat.S_IFLNK
-    return stat.S_IFDIR if member.isdir() else stat.S_IFREG if member.isreg() else stat.S_IFCHR
 
 
 def _zip(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
@@ -244,8 +102,8 @@ def _zip(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
     twice = []
     for member in members:
         name = _decoded(member)
-        parts = _parts(root, name, backslashes=True)
-        _check_member(root, name, member.external_attr >> 16, member.file_size)
+        parts = parts_of(root, name, backslashes=True)
+        check_member(root, name, member.external_attr >> 16, member.file_size)
         if not _wanted(parts, name.endswith(("/", "\\")), listing):
             continue
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -300,7 +158,7 @@ def _decoded(member: zipfile.ZipInfo) -> str:
 
 def _read(path: Path, data: Data) -> Dataset:
     root, listing = printable(path), Listing()
-    with _damage(root):
+    with damage(root):
         files = (_zip if path.suffix.lower() == ".zip" else _tar)(root, path, listing)
     tops = {parts[0] for parts in files} | {folder[0] for folder in listing.folders}
     if (

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from visus.data.image import printable
-from visus.data.readers.archives import FREE, MAX_RATIO
+from visus.data.readers.tars import FREE, MAX_RATIO
 from visus.weights.formats.source import MAX_PIECE, Seekable, Source
 
 MAGIC, END_MAGIC = b"PK\3\4", b"PK\5\6"
