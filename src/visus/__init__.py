@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from visus.prediction import Fusion, Predictor, load
     from visus.run.api import Fused, Measured, create_model, evaluate, fuse, predict, pretrained, train
     from visus.run.bench import Paces, bench
+    from visus.run.datasets import shard
     from visus.run.exporting import Exported, export
     from visus.run.features import Features, features
     from visus.run.optimizing import Optimized, optimize
@@ -58,6 +59,7 @@ _HOMES = {
     "pretrained": "visus.run.api",
     "reproduce": "visus.run.reproducing",
     "resume": "visus.run.training",
+    "shard": "visus.run.datasets",
     "summarize": "visus.explanation",
     "train": "visus.run.api",
     "transfer": "visus.run.transferring",
@@ -93,6 +95,7 @@ __all__ = [
     "pretrained",
     "reproduce",
     "resume",
+    "shard",
     "summarize",
     "train",
     "transfer",

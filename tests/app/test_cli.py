@@ -50,6 +50,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_set_is_sharded_and_checked(place: Path, tmp_path: Path) -> None:
+    told = visus("data", "shard", "photos", tmp_path / "s", "--size", "64KiB", "--json", cwd=place).stdout.splitlines()
+    assert json.loads(told[-1])["splits"]["train"]["samples"] == 300
+    visus("data", "check", tmp_path / "s", cwd=tmp_path, VISUS_CACHE=str(tmp_path / "cache"))
+
+
 def test_a_run_folder_is_complete(place: Path) -> None:
     run = place / "runs" / "photos"
     names = {each.relative_to(run).as_posix() for each in run.rglob("*") if each.is_file()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import tarfile
 import zipfile
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import class_folders
+from tests.helpers import class_folders, encoded, pixels
 from visus.data.dataset import Data, Dataset
 from visus.data.image import Picture
 from visus.data.named import NAMED
 from visus.data.open import READERS, open_dataset
+from visus.data.sharding import write_shards
 from visus.data.splits import divide
 from visus.data.types import Target
 
@@ -79,14 +81,34 @@ def parquet(root: Path) -> str:
     return str(root / "table.parquet")
 
 
+def shards(root: Path) -> str:
+    write_shards(open_dataset(folders(root)), root / "shards", count=4)
+    return str(root / "shards")
+
+
+def webdataset(root: Path) -> str:
+    (root / "set").mkdir()
+    for part in (0, 1):
+        with tarfile.open(root / "set" / f"train-{part:06d}.tar", "w") as file:
+            for number in range(12):
+                for ending, data in (("png", encoded(pixels(number + 12 * part))), ("cls", b"%d" % (number % 3))):
+                    member = tarfile.TarInfo(f"{number:06d}.{ending}")
+                    member.size = len(data)
+                    file.addfile(member, io.BytesIO(data))
+    return str(root / "set")
+
+
 SETS: dict[str, Callable[[Path], str]] = {
     "folders": folders, "zip": archive, "tar": tar, "idx": idx, "csv": csv, "csv of images": csv_of_images, "npz": npz,
-    "parquet": parquet, **{name: lambda _, name=name: name for name in ("digits", "diabetes", "scenes")},
+    "parquet": parquet, "shards": shards, "webdataset": webdataset,
+    **{name: lambda _, name=name: name for name in ("digits", "diabetes", "scenes")},
 }  # fmt: skip
 
 
 @pytest.fixture(params=SETS)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def source(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+           monkeypatch: pytest.MonkeyPatch) -> str:  # fmt: skip
+    monkeypatch.setenv("VISUS_CACHE", str(tmp_path_factory.mktemp("cache")))
     return SETS[request.param](tmp_path)
 
 
@@ -96,7 +118,7 @@ def dataset(source: str) -> Dataset:
 
 
 def test_every_reader_and_named_set_is_here() -> None:
-    assert {reader.name for reader in READERS} == {"folders", "archives", "idx", "tables"}
+    assert {reader.name for reader in READERS} == {"folders", "archives", "idx", "tables", "shards"}
     assert {"digits", "diabetes", "scenes"} == set(NAMED) - {
         "mnist",
         "fashion-mnist",

@@ -1,4 +1,4 @@
-"""Ranges as they are typed: 2012..2015, ..10M, 4.5, 1G.. ."""
+"""Ranges and sizes as they are typed: 2012..2015, ..10M, 4.5, 1G.., 256MB."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from visus.errors import SpecError
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kKMGT]?)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGT]?)(i?)B?)")
 _UNITS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
@@ -26,6 +27,21 @@ def bounds(option: str, text: str | None) -> tuple[float | None, float | None] |
     if least is not None and most is not None and least > most:
         raise SpecError(f"{option} {text}: nothing lies between the two", f"{option} {last}..{first}")
     return least, most
+
+
+def size_of(option: str, text: str) -> int:
+    """Bytes of what was given to an option.
+
+    >>> size_of("--size", "256MB"), size_of("--size", "1.5 GiB"), size_of("--size", "4096")
+    (256000000, 1610612736, 4096)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = (
+        0 if found is None else float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")
+    )
+    if size < 1:
+        raise SpecError(f"{option} {text}: isn't a size", f"for example {option} 256MB, 64MiB or 1GB")
+    return int(size)
 
 
 def _number(option: str, text: str, given: str) -> float:

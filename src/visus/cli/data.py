@@ -1,4 +1,4 @@
-"""`visus data`: list, show, check."""
+"""`visus data`: list, show, check, shard."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from visus.cli.show import line, printed, watcher
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
+Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
 
-app = cyclopts.App(name="data", help="Look at data sets: list those known by name, show one, check one.")
+app = cyclopts.App(name="data", help="Look at data sets: list those known by name, show one, check one, shard one.")
 
 
 @app.command(name="list")
@@ -39,7 +40,7 @@ def list_(*, json: Json = False) -> None:
         return
     rows = [(name, named.description, named.source_and_licence) for name, named in NAMED.items()]
     watcher(False).table("", ("name", "what", "source"), rows)
-    printed("\nAny path of class folders, of an archive of them, of IDX files or of a table will do too.")
+    printed("\nAny path of class folders, of an archive of them, of shards, of IDX files or of a table will do too.")
 
 
 @app.command
@@ -82,3 +83,56 @@ def check(source: str, *, out: Path | None = None, data_dir: str | None = None, 
     from visus.run.datasets import check as look_over
 
     look_over(source, data_dir, out, watcher(json))
+
+
+@app.command
+def shard(
+    source: str,
+    out: Path,
+    *,
+    size: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    data_dir: str | None = None,
+    settings: Settings = (),
+    json: Json = False,
+) -> None:
+    """Write a data set of images as shards, which are read from slow or distant disks in large pieces.
+
+    The samples are mixed, and dealt to tars in WebDataset's layout, with a list of them beside. The folder is a data
+    set then: visus train OUT. Where it was interrupted, the same command goes on.
+
+    Parameters
+    ----------
+    source
+        A name or a path.
+    out
+        A new or empty folder.
+    size
+        Of a shard, about, such as 256MB, which is the default.
+    count
+        Samples of a shard, in place of a size.
+    seed
+        Of the mixing.
+    workers
+        Shards written at a time; by default one a core.
+    data_dir
+        Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.bad=0.05.
+    json
+        Lines of JSON instead of a table.
+    """
+    from visus.cli.bounds import size_of
+    from visus.data.sharding import SIZE
+    from visus.errors import SpecError
+    from visus.run.datasets import shard as write
+
+    if size is not None and count is not None:
+        raise SpecError(f"--size {size} and --count {count}: a shard has one measure", "leave one of them out")
+    extra = [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]
+    write(
+        source, out, size=SIZE if size is None else size_of("--size", size), count=count, seed=seed, workers=workers,
+        settings=extra, watch=watcher(json),
+    )  # fmt: skip

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from visus.data.augment import Augment
 from visus.data.image import Picture
+from visus.data.order import epoch_order
 from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
 from visus.data.types import Batch, Schema, Skipped, Target, Targets
@@ -196,7 +197,7 @@ class Loader:
     def _numbers(self, step: int) -> Iterator[tuple[int, int, Tensor]]:
         while True:
             epoch, first = divmod(step, len(self))
-            order = torch.randperm(len(self.prepared.rows), generator=generator(self.seed, epoch))
+            order = epoch_order(self.prepared.samples, self.prepared.rows, generator(self.seed, epoch))
             for index in range(first, len(self)):
                 yield epoch, index, order[index * self.batch : (index + 1) * self.batch]
             step = (epoch + 1) * len(self)

@@ -44,12 +44,23 @@ class Samples(ABC):
     def block(self) -> np.ndarray | None:
         """All samples as one array, N×H×W×C uint8 or N×F float32, where they already are in memory; else None."""
 
+    @abstractmethod
+    def stored(self, row: int) -> Stored | None:
+        """The encoded file that it is read from; None where it isn't one."""
+
+    @abstractmethod
+    def shards(self) -> np.ndarray | None:
+        """N int64: the number of the shard that each sample lies in; None where they don't lie in shards."""
+
 
 class Stored(Protocol):
-    """A file somewhere: in a folder, in an archive."""
+    """A file somewhere: in a folder, in an archive. size: in bytes, when it was listed."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
 
     def read(self) -> bytes: ...
 
@@ -100,6 +111,12 @@ class FileSamples(Samples):
     def block(self) -> None:
         return None
 
+    def stored(self, row: int) -> Stored:
+        return self.files[row]
+
+    def shards(self) -> None:
+        return None
+
 
 @final
 class ArraySamples(Samples):
@@ -126,6 +143,12 @@ class ArraySamples(Samples):
     def block(self) -> np.ndarray:
         return self.values
 
+    def stored(self, row: int) -> None:
+        return None
+
+    def shards(self) -> None:
+        return None
+
 
 @final
 class Rows(Samples):
@@ -151,6 +174,13 @@ class Rows(Samples):
 
     def block(self) -> np.ndarray | None:
         whole = self.samples.block()
+        return None if whole is None else whole[np.asarray(self.rows, dtype=np.int64)]
+
+    def stored(self, row: int) -> Stored | None:
+        return self.samples.stored(self.rows[row])
+
+    def shards(self) -> np.ndarray | None:
+        whole = self.samples.shards()
         return None if whole is None else whole[np.asarray(self.rows, dtype=np.int64)]
 
 
@@ -185,6 +215,19 @@ class Joined(Samples):
         blocks = [part.block() for part in self.parts]
         return None if any(each is None for each in blocks) else np.concatenate([b for b in blocks if b is not None])
 
+    def stored(self, row: int) -> Stored | None:
+        part, local = self._find(row)
+        return part.stored(local)
+
+    def shards(self) -> np.ndarray | None:
+        found, first = [], 0
+        for part in self.parts:
+            if (numbers := part.shards()) is None:
+                return None
+            found.append(numbers + first)
+            first += int(numbers.max(initial=-1)) + 1
+        return np.concatenate(found)
+
     def _find(self, row: int) -> tuple[Samples, int]:
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self.parts[part], row - int(self.starts[part])
@@ -217,6 +260,12 @@ class Relabelled(Samples):
 
     def block(self) -> np.ndarray | None:
         return self.samples.block()
+
+    def stored(self, row: int) -> Stored | None:
+        return self.samples.stored(row)
+
+    def shards(self) -> np.ndarray | None:
+        return self.samples.shards()
 
 
 def shape_of(files: Sequence[Stored]) -> tuple[int, int, int]:

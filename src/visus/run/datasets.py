@@ -1,8 +1,9 @@
-"""Showing and checking data sets."""
+"""Showing and checking data sets, and writing them as shards."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from visus.data.dataset import Data, Dataset, title_of
 from visus.data.image import Picture
 from visus.data.open import open_dataset
 from visus.data.samples import Samples
+from visus.data.sharding import SIZE, write_shards
+from visus.data.shards import LEFT_OUT, Manifest
 from visus.errors import DataError, UnreadableImage
-from visus.run.watch import Watch
+from visus.run.recipe import compose
+from visus.run.watch import Silent, Watch
+from visus.text import counted
 
 SHOWN = 24  # samples on a sheet
 LISTED = 20  # findings in the table on the terminal; all are in the file
@@ -85,6 +90,48 @@ def check(source: str, folder: str | None, out: Path | None, watch: Watch) -> No
             f"{dataset.name}: {counts['error']} error{'' if counts['error'] == 1 else 's'}",
             f"see {out / 'findings.csv'}",
         )
+
+
+def shard(
+    source: str | Path,
+    out: str | Path,
+    *,
+    size: int = SIZE,
+    count: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    settings: Iterable[str] = (),
+    watch: Watch | None = None,
+) -> Manifest:
+    """Write a data set of images as shards: tars that hold some thousand samples each, mixed, beside a list of them.
+
+    source: a named data set or a path. out: a new or empty folder, or one in which this was begun: then it goes on.
+    size: bytes of a shard, about; or count: samples of one. seed: of the shuffle that deals samples to shards.
+    workers: shards written at a time; by default one a core. settings: of the data, such as `data.bad=0.05`.
+    Raises VisusError.
+    """
+    watch, out = watch or Silent(), Path(out)
+    data = compose({"data": {"source": str(source)}}, settings).data
+    dataset = open_dataset(data)
+    with watch.work(f"writing {dataset.name}") as bar:
+        found = write_shards(
+            dataset, out, size=size, count=count, seed=seed, workers=workers, bad=data.bad, progress=bar
+        )
+    splits = {shard.split: [each for each in found.shards if each.split == shard.split] for shard in found.shards}
+    rows = [
+        (split, str(len(shards)), f"{sum(each.samples for each in shards):,}",
+         f"{sum(each.size for each in shards) / 1e6:,.1f}")
+        for split, shards in splits.items()
+    ]  # fmt: skip
+    watch.table(str(out), ("split", "shards", "samples", "MB"), rows)
+    if found.left_out:
+        watch.say(f"{counted(found.left_out, 'image')} can't be read and were left out: {out / LEFT_OUT}")
+    facts = {
+        split: {"shards": len(shards), "samples": sum(each.samples for each in shards)}
+        for split, shards in splits.items()
+    }
+    watch.event("shards", {"folder": str(out), "splits": facts, "left_out": found.left_out})
+    return found
 
 
 def _counts(samples: Samples) -> Counter[int]:

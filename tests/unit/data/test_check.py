@@ -199,6 +199,12 @@ class Large(Samples):
     def block(self) -> None:
         return None
 
+    def stored(self, row: int) -> None:
+        return None
+
+    def shards(self) -> None:
+        return None
+
 
 def test_every_sample_is_decoded_once_and_none_is_kept():
     large = Large(60)

@@ -116,6 +116,12 @@ class SceneSamples(Samples):
     def block(self) -> None:
         return None
 
+    def stored(self, row: int) -> None:
+        return None
+
+    def shards(self) -> None:
+        return None
+
     def _plan(self, row: int) -> _Plan:
         if not 0 <= row < self.count:
             raise IndexError(f"{self.split} has {self.count:,} scenes, and no row {row}")
