@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from visus.run.exporting import Exported, export
     from visus.run.features import Features, features
     from visus.run.optimizing import Optimized, optimize
+    from visus.run.predicting import Predicted, predict_to
     from visus.run.recipe import Recipe
     from visus.run.reproducing import Reproduced, reproduce
     from visus.run.training import Run, resume
@@ -38,6 +39,7 @@ _HOMES = {
     "Measured": "visus.run.api",
     "Optimized": "visus.run.optimizing",
     "Paces": "visus.run.bench",
+    "Predicted": "visus.run.predicting",
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
     "Reproduced": "visus.run.reproducing",
@@ -56,6 +58,7 @@ _HOMES = {
     "open_dataset": "visus.data.open",
     "optimize": "visus.run.optimizing",
     "predict": "visus.run.api",
+    "predict_to": "visus.run.predicting",
     "pretrained": "visus.run.api",
     "reproduce": "visus.run.reproducing",
     "resume": "visus.run.training",
@@ -73,6 +76,7 @@ __all__ = [
     "Measured",
     "Optimized",
     "Paces",
+    "Predicted",
     "Predictor",
     "Recipe",
     "Reproduced",
@@ -92,6 +96,7 @@ __all__ = [
     "open_dataset",
     "optimize",
     "predict",
+    "predict_to",
     "pretrained",
     "reproduce",
     "resume",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from visus.cli.show import folder, line, printed, watcher
+
+if TYPE_CHECKING:
+    from visus.run.predicting import Predicted
+    from visus.run.watch import Watch
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -140,16 +144,21 @@ def predict(
     batch: int = 64,
     device: str = "auto",
     out: Path | None = None,
+    to: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
-    """Say what a trained model sees in image files, in folders of them, or in the rows of a CSV table.
+    """Say what a trained model sees in image files, in folders or shards of them, or in the rows of a CSV table.
 
     visus predict RUN FILE…, or visus predict --model NAME --weights SOURCE FILE…
+
+    With --to the predictions go to a file: what was interrupted goes on with the same command, and under torchrun the
+    work is shared by its processes.
 
     Parameters
     ----------
     sources
-        A run folder or bundle, unless --model is given, and then files and folders.
+        A run folder or bundle, unless --model is given, and then files, folders, shards and archives.
     model
         A network of the catalog, in place of a run.
     weights
@@ -160,6 +169,10 @@ def predict(
         auto, cpu, cuda, mps.
     out
         A folder for a picture of each prediction.
+    to
+        A .jsonl, .csv or .parquet file for the predictions; what can't be read is listed beside it.
+    overwrite
+        Replace what is in that file, where another model or other inputs were asked for.
     json
         Lines of JSON instead of words.
     """
@@ -170,11 +183,20 @@ def predict(
         raise SpecError("nothing to look at is named", "visus predict RUN FILE…, or --model NAME FILE…")
     if model is None and weights is not None:
         raise SpecError(f"--weights {weights}: a run has its own", "leave it out, or name a network: --model NAME")
+    if out is not None and to is not None:
+        raise SpecError(f"--out {out} and --to {to}: pictures and a file are two jobs", "leave one of them out")
+    if overwrite and to is None:
+        raise SpecError("--overwrite: there is no file to replace", "name it with --to")
     if out is not None:
         folder(out)
     from visus.run import api
 
     predictor = sources[0] if model is None else api.pretrained(model, weights or "imagenet", device=device)
+    if to is not None:
+        _predict_to(api.predict_to(
+            predictor, files, to, batch=batch, device=device, overwrite=overwrite, watch=watcher(json)
+        ), watcher(json))  # fmt: skip
+        return 0
     for number, (name, prediction) in enumerate(api.predict(predictor, files, batch=batch, device=device)):
         if isinstance(prediction, UnreadableImage):
             failed += 1
@@ -192,6 +214,19 @@ def predict(
 
         raise DataError(f"{failed} of the files can't be read", "the lines above say why")
     return 0
+
+
+def _predict_to(found: Predicted, watch: Watch) -> None:
+    """A table of what came of it, where this process was the last."""
+    if found.predictions is None or found.unreadable is None:
+        return
+    rate = "–" if found.rate is None else f"{found.rate:.3g}"
+    row = (str(found.path), f"{found.predictions:,}", f"{found.unreadable:,}", rate)
+    watch.table("", ("", "predictions", "unreadable", "a second"), [row])
+    if found.bad_files is not None:
+        watch.say(f"unreadable: {found.bad_files}")
+    facts = {"file": row[0], "predictions": found.predictions, "unreadable": found.unreadable, "rate": found.rate}
+    watch.event("predictions", facts)
 
 
 def fuse(

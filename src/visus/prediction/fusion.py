@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from math import isclose, prod
 from typing import Any, final
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -74,6 +76,16 @@ class Fusion(Predictor):
     @property
     def device(self) -> torch.device:
         return self.members[0].device
+
+    def digest(self) -> str:
+        told = (
+            self.manifest.task,
+            self.schema,
+            self.manifest.how,
+            self.weights,
+            [each.digest() for each in self.members],
+        )
+        return hashlib.blake2b(msgspec.json.encode(told), digest_size=16).hexdigest()
 
     @property
     def looks(self) -> int:

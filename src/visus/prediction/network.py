@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from math import prod
 from typing import Any, final
 
+import msgspec
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_tensor
@@ -48,6 +51,13 @@ class NetworkPredictor(Predictor):
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def digest(self) -> str:
+        told = replace(self.manifest, weights="", goldens=(), scores={}, recipe=None, fingerprint=None, split=None)
+        total = hashlib.blake2b(msgspec.json.encode(told), digest_size=16)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            total.update(name.encode() + bytes(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy()))
+        return total.hexdigest()
 
     @property
     def looks(self) -> int:
@@ -120,6 +130,10 @@ class Viewed(Predictor):
     @property
     def device(self) -> torch.device:
         return self.network.device
+
+    def digest(self) -> str:
+        told = msgspec.json.encode((self.network.digest(), self.views, self.how))
+        return hashlib.blake2b(told, digest_size=16).hexdigest()
 
     @property
     def looks(self) -> int:

@@ -65,6 +65,10 @@ class Predictor(ABC):
     def device(self) -> torch.device:
         """Where it computes."""
 
+    @abstractmethod
+    def digest(self) -> str:
+        """A hash of all that its answers come from: weights, preprocessing, labels, views, members."""
+
     @property
     @abstractmethod
     def looks(self) -> int:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from visus.data.dataset import Data, Dataset
-from visus.data.image import EXTENSIONS, printable
 from visus.data.loader import prepare
 from visus.data.open import open_dataset
 from visus.data.samples import Joined, Samples
 from visus.data.splits import divide
-from visus.data.types import Schema
 from visus.errors import DataError, ModelError, UnreadableImage
 from visus.metrics import Score
 from visus.models import CATALOG, Network, find
@@ -24,6 +19,8 @@ from visus.prediction import NetworkManifest, Predictor, load, read_manifest
 from visus.run.device import device_of
 from visus.run.evaluation import Evaluation, evaluate_predictor, labelled
 from visus.run.fusing import Fused, fuse
+from visus.run.inputs import answers, find_inputs
+from visus.run.predicting import Predicted, predict_to
 from visus.run.pretrained import create_model, pretrained
 from visus.run.recipe import Recipe, compose, overrides
 from visus.run.recipe_files import read_recipe
@@ -167,56 +164,13 @@ def predict(
     batch: int = 64,
     device: str = "auto",
 ) -> Iterator[tuple[str, Prediction | UnreadableImage]]:
-    """What a model says of image files, of folders of them, or of the rows of CSV tables, in order.
+    """What a model says of image files, of folders, shards or archives of them, or of the rows of CSV tables, in order.
 
     A file that can't be read yields its error in place of a prediction.
     """
     predictor = run if isinstance(run, Predictor) else load(run, device_of(device))
-    if predictor.schema.inputs == "vector":
-        for source in sources:
-            names, values = read_vectors(Path(source), predictor.schema)
-            yield from zip(names, predictor(list(values), batch), strict=True)
-        return
-    files = [file for source in sources for file in image_files(Path(source))]
-    for file, prediction in predictor.stream(files, batch):
-        yield printable(str(file)), prediction
-
-
-def image_files(path: Path) -> list[Path]:
-    """The path itself, or the images below a folder, in natural order. Raises DataError for a folder without any."""
-    from natsort import natsorted
-
-    if not path.is_dir():
-        return [path]
-    found = [each for each in path.rglob("*") if each.suffix.lower() in EXTENSIONS and not each.name.startswith(".")]
-    if not found:
-        raise DataError(f"{printable(path)}: has no images in it")
-    return natsorted(found, key=str)
-
-
-def read_vectors(path: Path, schema: Schema) -> tuple[list[str], np.ndarray]:
-    """The feature columns of a CSV file, by their names: a name for each row, and N×F float32."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise DataError(f"{printable(path)}: can't be read as a CSV table: {problem}") from None
-    if not rows:
-        raise DataError(f"{printable(path)}: has no rows")
-    absent = [name for name in schema.features if name not in rows[0]]
-    if absent:
-        raise DataError(
-            f"{printable(path)}: lacks the columns {', '.join(absent[:8])}", "give those of the training data"
-        )
-    values = np.empty((len(rows), len(schema.features)), np.float32)
-    for index, row in enumerate(rows):
-        for column, name in enumerate(schema.features):
-            try:
-                values[index, column] = float(row[name])
-            except (TypeError, ValueError):
-                where = f"{printable(path)}, line {index + 2}, column {name}"
-                raise DataError(f"{where}: {row[name]!r} isn't a number") from None
-    return [f"{printable(path)}:{index + 2}" for index in range(len(rows))], values
+    inputs = find_inputs(sources, predictor.schema)
+    yield from answers(predictor, inputs, range(len(inputs)), batch)
 
 
 def described(
@@ -246,12 +200,14 @@ def _split(dataset: Dataset, name: str) -> Samples:
 __all__ = [
     "Fused",
     "Measured",
+    "Predicted",
     "Run",
     "create_model",
     "evaluate",
     "fuse",
     "load",
     "predict",
+    "predict_to",
     "pretrained",
     "resume",
     "train",

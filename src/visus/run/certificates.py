@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from visus.errors import NotFound
-from visus.run.api import image_files
+from visus.run.inputs import image_files
 from visus.run.watch import Silent, Watch
 from visus.weights.certify import Certificate, certify, page, write_certificate
 from visus.weights.peers import PEERS, Peer

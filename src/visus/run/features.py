@@ -27,8 +27,8 @@ from visus.files import write_atomic
 from visus.models import CATALOG
 from visus.nn import Classifier
 from visus.prediction import NetworkPredictor, Predictor, load
-from visus.run.api import image_files
 from visus.run.device import device_of
+from visus.run.inputs import image_files
 from visus.run.pretrained import pretrained
 from visus.run.watch import Silent, Watch
 from visus.text import counted
