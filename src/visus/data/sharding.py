@@ -33,7 +33,18 @@ from visus.data.dataset import Dataset, digest_of, split_order
 from visus.data.image import EXTENSIONS, Picture, printable
 from visus.data.loader import generator
 from visus.data.samples import Samples
-from visus.data.shards import DIGEST_BYTES, FORMAT, JOURNAL, LEFT_OUT, MANIFEST, Manifest, Said, Shard, digests_of
+from visus.data.shards import (
+    DIGEST_BYTES,
+    FORMAT,
+    JOURNAL,
+    LEFT_OUT,
+    MANIFEST,
+    Manifest,
+    Said,
+    Shard,
+    digest_said,
+    digests_of,
+)
 from visus.data.types import Skipped, Target
 from visus.errors import DataError, UnreadableImage, require_count
 from visus.files import sync_folder, write_atomic
@@ -146,12 +157,15 @@ def _identity(dataset: Dataset, pieces: Sequence[_Piece]) -> str:
         for row in piece.rows:
             stored = samples.stored(row)
             sizes = "" if stored is None else str(stored.size)
-            total.update(f"{row}\0{samples.name(row)}\0{sizes}\0".encode() + _said(samples.target(row)))
+            total.update(f"{row}\0{samples.name(row)}\0{sizes}\0".encode() + _said(samples.target(row))[1])
     return total.hexdigest()
 
 
-def _said(target: Target) -> bytes:
-    return msgspec.json.encode(Said.of(target))
+def _said(target: Target) -> tuple[str, bytes]:
+    """The ending and the contents of the member that says what is known of a sample."""
+    if target.label is not None and target == Target(label=target.label):
+        return ".cls", str(target.label).encode()
+    return ".json", msgspec.json.encode(Said.of(target))
 
 
 @contextmanager
@@ -277,6 +291,7 @@ class _Writer:
         samples = self.dataset.splits[piece.split]
         path, temporary = self.out / piece.file, self.out / f".{piece.file}.tmp"
         digests: list[bytes] = []
+        said: list[bytes] = []
         lost = []
         with open(temporary, "wb") as raw:
             hashed = _Hashed(raw)
@@ -292,7 +307,9 @@ class _Writer:
                         lost.append(_Lost(row=row, name=samples.name(row), cause=problem.cause))
                     else:
                         digests.append(hashlib.blake2b(image, digest_size=DIGEST_BYTES).digest())
-                        for member, data in _members(samples, row, ending, image):
+                        key, kind, text = _key(samples, row), *_said(samples.target(row))
+                        said.append(text)
+                        for member, data in ((key + ending, image), (key + kind, text)):
                             entry = tarfile.TarInfo(member)
                             entry.size = len(data)
                             tar.addfile(entry, io.BytesIO(data))
@@ -305,7 +322,7 @@ class _Writer:
         sync_folder(self.out)
         shard = Shard(
             file=piece.file, split=piece.split, samples=len(digests), size=hashed.size, digest=hashed.total.hexdigest(),
-            contents=hashlib.blake2b(contents, digest_size=DIGEST_BYTES).hexdigest(),
+            said=digest_said(said), contents=hashlib.blake2b(contents, digest_size=DIGEST_BYTES).hexdigest(),
         )  # fmt: skip
         return _Done(shard=shard, lost=tuple(lost))
 
@@ -336,22 +353,17 @@ def _encoded(samples: Samples, row: int) -> tuple[str, bytes]:
     return ".png", file.getvalue()
 
 
-def _members(samples: Samples, row: int, ending: str, image: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents. A key is the row, and what is readable of the name, so that a person finds the source."""
+def _key(samples: Samples, row: int) -> str:
+    """The row, and what is readable of the name, so that a person finds the source."""
     stored = samples.stored(row)
     readable = "" if stored is None else str(PurePosixPath(stored.name).with_suffix(""))
     words = re.sub(r"[^A-Za-z0-9]+", "_", readable)[-40:].strip("_")
-    key = f"{row:08d}-{words}" if words else f"{row:08d}"
-    target = samples.target(row)
-    yield key + ending, image
-    if target == Target(label=target.label) and target.label is not None:
-        yield f"{key}.cls", str(target.label).encode()
-    else:
-        yield f"{key}.json", _said(target)
+    return f"{row:08d}-{words}" if words else f"{row:08d}"
 
 
 def _finish(dataset: Dataset, out: Path, seed: int, found: dict[str, _Done], pieces: Sequence[_Piece]) -> Manifest:
     lost = [Skipped(each.name, each.cause) for piece in pieces for each in found[piece.file].lost]
+    lost = [*dataset.skipped, *lost]  # what listing found is no sample either
     manifest = Manifest(
         format=FORMAT, name=dataset.name, schema=dataset.schema, seed=seed,
         fingerprint=_fingerprint(dataset, out, found, pieces), left_out=len(lost),

@@ -20,6 +20,8 @@ in the mask of the whole image. `KEY.txt` is a caption too.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -40,14 +42,18 @@ DIGEST_BYTES = 16  # BLAKE2b, of each encoded image
 
 
 class Shard(Spec, frozen=True):
-    """One tar. size: in bytes. digest: the BLAKE2b of all of it. contents: of the digests of its images, which lie
-    beside it, `DIGEST_BYTES` each, in its order."""
+    """One tar.
+
+    size: in bytes. digest: the BLAKE2b of all of it. said: of what is said of its images, see `digest_said`.
+    contents: of the digests of its images, which lie beside it, `DIGEST_BYTES` each, in its order.
+    """
 
     file: str
     split: str
     samples: int
     size: int
     digest: str
+    said: str
     contents: str
 
 
@@ -202,6 +208,14 @@ def read_manifest(folder: Path) -> Manifest:
         _require(folder / shard.file, shard.size)
         _require(digests_of(folder / shard.file), shard.samples * DIGEST_BYTES)
     return found
+
+
+def digest_said(said: Iterable[bytes]) -> str:
+    """A hash of the contents of the `.cls` and `.json` of a shard, in order."""
+    total = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for each in said:
+        total.update(each + b"\0")
+    return total.hexdigest()
 
 
 def digests_of(shard: Path) -> Path:

@@ -54,7 +54,7 @@ class NetworkPredictor(Predictor):
 
     def digest(self) -> str:
         told = replace(self.manifest, weights="", goldens=(), scores={}, recipe=None, fingerprint=None, split=None)
-        total = hashlib.blake2b(msgspec.json.encode(told), digest_size=16)
+        total = hashlib.blake2b(msgspec.json.encode((told, str(self.precision))), digest_size=16)
         for name, tensor in sorted(self.model.state_dict().items()):
             total.update(name.encode() + bytes(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy()))
         return total.hexdigest()

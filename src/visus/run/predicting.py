@@ -35,7 +35,8 @@ from visus.run.watch import Silent, Watch
 from visus.spec import Spec
 from visus.text import counted
 
-PIECE = 512  # inputs: what a crash can lose, and what a process takes at a time
+LEAST, MOST = 64, 512  # inputs of a piece, which is what a crash can lose
+PIECES = 64  # wanted, for processes to share
 FORMAT = 1
 
 
@@ -150,7 +151,7 @@ def predict_to(
     predictor = run if isinstance(run, Predictor) else load(run, device_of(_own_device(device, ranks)))
     with watch.work("listing"):
         inputs = find_inputs(sources, predictor.schema)
-        job = Job(model=predictor.digest(), inputs=inputs.digest(), count=len(inputs), piece=PIECE)
+        job = Job(model=predictor.digest(), inputs=inputs.digest(), count=len(inputs), piece=piece_of(len(inputs)))
     place = _Place(to, job)
     try:
         return _predict(place, predictor, inputs, batch, overwrite, rank, ranks, writer, watch)
@@ -181,7 +182,7 @@ def _predict(
             shutil.rmtree(place.parts, ignore_errors=True)  # another process may do so too
         return _result(place, done, rate)
     left = place.job.pieces - len(place.there())
-    watch.say(f"share {rank + 1} of {ranks} is done; {counted(left, 'piece')} of others are still to come")
+    watch.say(f"share {rank + 1} of {ranks} is done; still to come from others: {counted(left, 'piece')}")
     return Predicted(place.to, None, None, None, done, rate)
 
 
@@ -202,6 +203,15 @@ def share_of(rank: int | None, ranks: int | None) -> tuple[int, int]:
     if not 0 <= found < count:
         raise SpecError(f"rank {found} of {count} can't be", "ranks are numbered from 0")
     return found, count
+
+
+def piece_of(count: int) -> int:
+    """How many inputs make a piece, of so many: whatever the number of processes, so that any number can go on.
+
+    >>> piece_of(100), piece_of(10_000), piece_of(1_000_000)
+    (64, 157, 512)
+    """
+    return min(MOST, max(LEAST, -(-count // PIECES)))
 
 
 def _own_device(name: str, ranks: int) -> str:

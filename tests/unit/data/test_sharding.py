@@ -142,6 +142,7 @@ def test_sizes_are_about_those_that_were_asked_for(tmp_path):
 
 def test_damaged_images_are_left_out_and_listed(photos, tmp_path):
     (photos / "val" / "cat" / "1.png").write_bytes(b"not an image")
+    (photos / "train" / "cat" / "x.png").symlink_to("nowhere")
     with pytest.raises(DataError, match=r"1 of 27 images can't be read, more than 1%"):
         write_shards(open_dataset(photos), tmp_path / "refused", count=5)
     assert not (tmp_path / "refused" / MANIFEST).exists()
@@ -149,11 +150,12 @@ def test_damaged_images_are_left_out_and_listed(photos, tmp_path):
     manifest = write_shards(source, tmp_path / "out", count=5, bad=0.1)
     assert (tmp_path / "out" / LEFT_OUT).read_text().splitlines() == [
         "file,cause",
+        "train/cat/x.png,is a broken link",
         "val/cat/1.png,isn't an image: it is text",
     ]
     found = open_dataset(tmp_path / "out")
     assert len(found.splits["val"]) == 4
-    assert "1 images (see left_out.csv)" in found.notes[0]
+    assert found.notes == ("2 images couldn't be read when the shards were written: see left_out.csv",)
     assert manifest.fingerprint == source.fingerprint()
 
 

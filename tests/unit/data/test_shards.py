@@ -349,7 +349,8 @@ def test_an_index_that_is_damaged_is_made_again(tmp_path, cache):
     whole = open_dataset(path).fingerprint()
     kept = next((cache / "shards").iterdir())
     good = kept.read_bytes()
-    for data in (b"", b"x", good[:-9], good[: len(good) // 2], b"\x93" + good[1:]):
+    flipped = [good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :] for at in range(0, len(good), 7)]
+    for data in (b"", b"x", good[:-9], good[: len(good) // 2], *flipped):
         kept.write_bytes(data)
         assert open_dataset(path).fingerprint() == whole
         assert kept.read_bytes() == good
@@ -383,6 +384,47 @@ def test_a_shard_that_is_missing_cut_or_changed_is_refused_by_name(own):
     digests.write_bytes(bytes(len(digests.read_bytes())))
     with pytest.raises(DataError, match=r"val-000001\.digests: is damaged"):
         open_dataset(own)
+
+
+def test_a_label_that_changed_in_a_shard_is_refused(own):
+    shard = own / "val-000000.tar"
+    data = bytearray(shard.read_bytes())
+    with tarfile.open(shard) as tar:
+        member = next(each for each in tar if each.name.endswith(".cls"))
+    data[member.offset_data] ^= 3
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match=r"val-000000\.tar: what it says of its images isn't what was written"):
+        open_dataset(own)
+
+
+def test_damage_anywhere_is_a_typed_error_or_a_damaged_image(own):
+    """Labels are never wrong, and what is read is what was written."""
+    whole = open_dataset(own)
+    known = {split: said(whole, split) for split in whole.splits}
+    pictures = {whole.splits["val"].name(row): whole.splits["val"].read(row).pixels for row in range(12)}
+    chance = np.random.default_rng(0)
+    files = [each for each in sorted(own.iterdir()) if each.name.startswith("val") or each.suffix == ".json"]
+    refused = left_out = 0
+    for attempt in range(300):
+        file = files[attempt % len(files)]
+        good = file.read_bytes()
+        data = bytearray(good)
+        data[chance.integers(len(data))] ^= 1 << chance.integers(8)
+        file.write_bytes(data)
+        try:
+            found = open_dataset(own)
+            if found.schema == whole.schema and found.splits.keys() == whole.splits.keys():
+                assert list(said(found, "val").values()) == list(known["val"].values())
+            for row in range(len(found.splits["val"])) if "val" in found.splits else ():
+                try:
+                    np.testing.assert_array_equal(found.splits["val"].read(row).pixels, list(pictures.values())[row])
+                except UnreadableImage:
+                    left_out += 1
+        except DataError:
+            refused += 1
+        file.write_bytes(good)
+    assert refused > 50
+    assert left_out > 5
 
 
 def test_a_list_that_is_hostile_newer_or_damaged(own):

@@ -29,7 +29,7 @@ COUNT = 30
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(predicting, "PIECE", 4)
+    monkeypatch.setattr(predicting, "LEAST", 4)
     monkeypatch.setenv("VISUS_CACHE", str(tmp_path_factory.mktemp("cache")))
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)

@@ -29,6 +29,7 @@ from visus.files import write_atomic
 VERSION = 1  # of what is kept
 UNKNOWN = -1  # no label; from -2 down: a name, words[-2 - label]
 LONGEST = {"cls": 1 << 10, "txt": 1 << 20, "json": 16 << 20}  # bytes of what is said of one image
+SUM = 16  # bytes of the checksum before it
 MOST_CLASSES = 1 << 31
 FIELDS = ("label", "labels", "values", "captions", "boxes", "mask")
 
@@ -106,7 +107,8 @@ def index_of(path: Path) -> tuple[Index, str]:
     index = _walked(path, archive)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, msgspec.msgpack.encode(_Kept.of(index)))
+        data = msgspec.msgpack.encode(_Kept.of(index))
+        write_atomic(kept, _sum(data) + data)
     except OSError as problem:
         return index, f"{printable(kept.parent)}: {(problem.strerror or str(problem)).lower()}"
     return index, ""
@@ -145,14 +147,19 @@ class _Kept(msgspec.Struct, array_like=True):
 def _kept(path: Path, archive: Archive) -> Index | None:
     """What was kept of this very file; None where nothing was, or where it can't be used: then it is read anew."""
     try:
-        found = msgspec.msgpack.decode(path.read_bytes(), type=_Kept)
+        kept = path.read_bytes()
+        if _sum(data := kept[SUM:]) != kept[:SUM]:  # a bit that was flipped could be in a label
+            return None
+        found = msgspec.msgpack.decode(data, type=_Kept)
         if (found.version, found.size, found.modified) != (VERSION, archive.size, archive.modified):
             return None
-        index = found.index(archive)
-    except (OSError, msgspec.DecodeError, ValueError, IndexError):
+        return found.index(archive)
+    except (OSError, msgspec.DecodeError, ValueError):
         return None
-    columns = (index.sizes, index.labels, index.tops, index.widths, index.known, index.names, index.said, index.texts)
-    return index if all(len(column) == len(index.offsets) for column in columns) else None
+
+
+def _sum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=SUM).digest()
 
 
 @dataclass

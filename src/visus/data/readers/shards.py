@@ -25,9 +25,10 @@ from visus.data.readers.folders import SPLITS, few, in_order, is_hidden, is_imag
 from visus.data.readers.members import Span
 from visus.data.readers.shard_index import FIELDS, UNKNOWN, Index, Texts, index_of, parted
 from visus.data.samples import Samples, shape_of
-from visus.data.shards import DIGEST_BYTES, JOURNAL, LEFT_OUT, MANIFEST, Said, digests_of, read_manifest
+from visus.data.shards import DIGEST_BYTES, JOURNAL, LEFT_OUT, MANIFEST, Said, digest_said, digests_of, read_manifest
 from visus.data.types import Schema, Skipped, Target
 from visus.errors import DataError, UnreadableImage
+from visus.text import counted
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 PEEK = 64  # members that are looked at, to recognise the layout
@@ -163,11 +164,11 @@ def _own(path: Path) -> Dataset:
     for shard in manifest.shards:
         index, problem = index_of(path / shard.file)
         data = digests_of(path / shard.file).read_bytes()
-        if len(index.offsets) != shard.samples or index.skipped or index.words:
+        said = (index.said[at] or str(label).encode() for at, label in enumerate(index.labels.tolist()))
+        if digest_said(said) != shard.said or len(index.offsets) != shard.samples:
             raise DataError(
-                f"{printable(path / shard.file)}: holds {len(index.offsets):,} samples, and {shard.samples:,} were "
-                "written", "copy it again",
-            )  # fmt: skip
+                f"{printable(path / shard.file)}: what it says of its images isn't what was written", "copy it again"
+            )
         if hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest() != shard.contents:
             raise DataError(f"{printable(digests_of(path / shard.file))}: is damaged", "copy it again")
         parts.setdefault(shard.split, []).append((index, np.frombuffer(data, np.uint8).reshape(-1, DIGEST_BYTES)))
@@ -184,8 +185,9 @@ def _own(path: Path) -> Dataset:
         for split, pairs in sorted(parts.items(), key=lambda part: split_order(part[0]))
     }
     if manifest.left_out:
-        notes.append(f"left out when the shards were written, as they couldn't be read: {manifest.left_out:,} images "
-                     f"(see {LEFT_OUT})")  # fmt: skip
+        notes.append(
+            f"{counted(manifest.left_out, 'image')} couldn't be read when the shards were written: see {LEFT_OUT}"
+        )
     known = {shard.file for shard in manifest.shards}
     if more := [each.name for each in _entries(path) if _is_tar(each.name) and each.name not in known]:
         notes.append(f"tars that aren't in {MANIFEST}, ignored: {few(more)}")
