@@ -17,7 +17,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from visus.data.jpeg import decode_plain
 from visus.errors import DataError, UnreadableImage
 
 EXTENSIONS = frozenset(
@@ -51,6 +52,22 @@ Source = str | Path | bytes | Image.Image | np.ndarray
 # how Pillow unpacks a PNG of 16 bits a channel, and how it would unpack the low bytes of the same pixels
 _GREY_ALPHA = "LA;16B"
 _LOW_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", _GREY_ALPHA: "RGBA"}
+
+
+def _same(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+# what undoes each EXIF orientation, H×W×C
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +114,11 @@ def decode(data: bytes, name: str = "image") -> Picture:
             image.seek(0)
         deep = _unpacking(file)
         orientation = image.getexif().get(ORIENTATION, 1)
+        if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+            plain = decode_plain(data, image.height, image.width, image.mode == "L")
+            if plain is not None:
+                pixels = np.ascontiguousarray(_UPRIGHT.get(orientation, _same)(plain))
+                return Picture(pixels, orientation if orientation in range(2, 9) else 1, notes)
         image.load()
         if deep in _LOW_BYTES:
             _finer(image, data, deep)
