@@ -1,4 +1,4 @@
-"""`visus data`: list, show, check, shard."""
+"""`visus data`: list, show, check, shard, cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from visus.cli.show import line, printed, watcher
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
 
-app = cyclopts.App(name="data", help="Look at data sets: list those known by name, show one, check one, shard one.")
+app = cyclopts.App(
+    name="data", help="Look at data sets: list those known by name, show one, check one, shard one, see what is kept."
+)
 
 
 @app.command(name="list")
@@ -136,3 +138,22 @@ def shard(
         source, out, size=SIZE if size is None else size_of("--size", size), count=count, seed=seed, workers=workers,
         settings=extra, watch=watcher(json),
     )  # fmt: skip
+
+
+@app.command
+def cache(*, clear: bool = False, json: Json = False) -> None:
+    """List the decoded images that are kept of large sets, so that they needn't be decoded again.
+
+    They lie in the folder that VISUS_CACHE names, or in the user's cache folder. `--set runtime.cache=GIGABYTES` bounds
+    them in training; what was unused for longest makes room by itself.
+
+    Parameters
+    ----------
+    clear
+        Remove them, but for those in use.
+    json
+        Lines of JSON instead of a table.
+    """
+    from visus.run.datasets import kept
+
+    kept(clear, watcher(json))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from visus.data.cache.digests import remembered
+from visus.data.cache.sets import sources
 from visus.data.samples import Samples
 from visus.data.types import Schema, Skipped
 from visus.errors import UnreadableImage
@@ -86,7 +89,10 @@ class Dataset:
 
 def digests(samples: Samples) -> list[bytes]:
     """The content hash of each sample; of one that can't be read, a hash of its name, which equals nothing else."""
-    return threaded(lambda row: digest_of(samples, row), range(len(samples)))
+    with ExitStack() as stack:
+        for files in sources(samples):
+            stack.enter_context(remembered(files))
+        return threaded(lambda row: digest_of(samples, row), range(len(samples)))
 
 
 def digest_of(samples: Samples, row: int) -> bytes:

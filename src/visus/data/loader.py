@@ -7,9 +7,10 @@ to be saved to resume.
 
 from __future__ import annotations
 
-import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol, final
@@ -19,12 +20,12 @@ import torch
 from torch import Tensor
 
 from visus.data.augment import Augment
-from visus.data.image import Picture
 from visus.data.order import epoch_order
 from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
+from visus.data.source import PLAIN, Resources, Source
 from visus.data.types import Batch, Schema, Skipped, Target, Targets
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError
 
 Progress = Callable[[int, int], None]  # done, total
 CHUNK = 256
@@ -42,19 +43,21 @@ class Prepared(Protocol):
 
 
 def prepare(
-    samples: Samples, schema: Schema, placing: Placing, *, bad: float = 0.01, progress: Progress | None = None
-) -> Prepared:
+    samples: Samples, schema: Schema, placing: Placing, *, bad: float = 0.01, progress: Progress | None = None,
+    resources: Resources = PLAIN,
+) -> Prepared:  # fmt: skip
     """A split in memory where it takes at most a quarter of what is free, else read as it is needed.
 
     placing: a preprocessing, or a predictor. bad: the share of unreadable samples above which DataError is raised.
+    resources: what reading may use.
     """
     size = len(samples) * prod(placing.shape) * (1 if schema.inputs == "image" else 4)
     if len(samples) == 0:
         raise DataError("there are no samples in this split")
     pairs = 2 if {"mask", "image"} & set(schema.targets) else 1
     if size * pairs <= free_memory() // 4:
-        return read_all(samples, schema, placing, bad, progress)
-    return Streamed(samples, schema, placing, bad)
+        return read_all(samples, schema, placing, bad, progress, resources)
+    return Streamed(samples, schema, placing, bad, resources)
 
 
 def free_memory() -> int:
@@ -82,72 +85,64 @@ class InMemory:
 
 
 def read_all(
-    samples: Samples, schema: Schema, placing: Placing, bad: float, progress: Progress | None = None
-) -> InMemory:
+    samples: Samples, schema: Schema, placing: Placing, bad: float, progress: Progress | None = None,
+    resources: Resources = PLAIN,
+) -> InMemory:  # fmt: skip
     """Every sample read and placed. Raises DataError where more than the share `bad` can't be read."""
-    skipped: list[Skipped] = []
-    targets: list[Target | None] = [None] * len(samples)
     plain = not {"boxes", "mask", "image"} & set(schema.targets)
     block = samples.block() if plain else None
-    kind = torch.uint8 if schema.inputs == "image" else torch.float32
-    inputs = torch.empty((len(samples), *placing.shape), dtype=kind)
-
-    def place(row: int) -> Skipped | None:
-        try:
-            inputs[row], targets[row] = _placed(samples, row, placing)
-        except UnreadableImage as problem:
-            return Skipped(samples.name(row), problem.cause)
-        return None
-
-    failed: list[int] = []
+    inputs = _room(len(samples), schema, placing)
+    found: list[Target | Skipped] = []
     if block is not None:
         for start in range(0, len(block), CHUNK):
             inputs[start : start + CHUNK] = placing.place_many(as_tensor(block[start : start + CHUNK]))
-        targets = [samples.target(row) for row in range(len(samples))]
+        found += [samples.target(row) for row in range(len(samples))]
     else:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for row, problem in enumerate(pool.map(place, range(len(samples)), chunksize=8)):
-                if problem is not None:
-                    failed.append(row)
-                    skipped.append(problem)
-                if progress is not None and (row % CHUNK == CHUNK - 1 or row == len(samples) - 1):
-                    progress(row + 1, len(samples))
-        _refuse_bad(skipped, len(samples), bad)
-    usable = torch.from_numpy(np.setdiff1d(np.arange(len(samples)), failed))
-    kept = Targets.collate([target for target in targets if target is not None], schema)
-    return InMemory(samples, usable, skipped, inputs[usable] if failed else inputs, kept)
+        with closing(Source(samples, placing, resources)) as source:
+            for start in range(0, len(samples), CHUNK):
+                rows = range(len(samples))[start : start + CHUNK]
+                found += source.place(rows, inputs[start : start + CHUNK])
+                if progress is not None:
+                    progress(rows.stop, len(samples))
+    skipped = [each for each in found if isinstance(each, Skipped)]
+    _refuse_bad(skipped, len(samples), bad)
+    usable = _read(found)
+    kept = Targets.collate([each for each in found if isinstance(each, Target)], schema)
+    return InMemory(samples, usable, skipped, inputs[usable] if skipped else inputs, kept)
 
 
 @final
 class Streamed:
     """Samples read when they are asked for."""
 
-    def __init__(self, samples: Samples, schema: Schema, placing: Placing, bad: float) -> None:
+    def __init__(
+        self, samples: Samples, schema: Schema, placing: Placing, bad: float, resources: Resources = PLAIN
+    ) -> None:
         self.samples, self.schema, self.placing, self.bad = samples, schema, placing, bad
         self.skipped: list[Skipped] = []
         self.rows = torch.arange(len(samples))
         self._seen: set[int] = set()
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._source = Source(samples, placing, resources)
+        weakref.finalize(self, self._source.close)
 
     def gather(self, positions: Tensor) -> Batch:
-        rows = self.rows[positions].tolist()
-        found = [each for each in self._pool.map(self._place, rows) if each is not None]
+        rows = self.rows[positions]
+        inputs = _room(len(rows), self.schema, self.placing)
+        found = self._source.place(rows.tolist(), inputs)
+        for row, each in zip(rows.tolist(), found, strict=True):
+            if isinstance(each, Skipped) and row not in self._seen:
+                self._seen.add(row)
+                self.skipped.append(each)
         _refuse_bad(self.skipped, len(self.samples), self.bad)
-        if not found:
+        targets = [each for each in found if isinstance(each, Target)]
+        if not targets:
             raise DataError(
                 f"none of the {len(rows)} samples of a batch can be read", "see bad_files.csv in the run folder"
             )
-        kept, inputs, targets = zip(*found, strict=True)
-        return Batch(torch.stack(inputs), Targets.collate(targets, self.schema), torch.tensor(kept))
-
-    def _place(self, row: int) -> tuple[int, Tensor, Target] | None:
-        try:
-            return (row, *_placed(self.samples, row, self.placing))
-        except UnreadableImage as problem:
-            if row not in self._seen:
-                self._seen.add(row)
-                self.skipped.append(Skipped(self.samples.name(row), problem.cause))
-            return None
+        if len(targets) < len(found):
+            usable = _read(found)
+            inputs, rows = inputs[usable], rows[usable]
+        return Batch(inputs, Targets.collate(targets, self.schema), rows)
 
 
 @dataclass(frozen=True)
@@ -225,14 +220,13 @@ def generator(seed: int, *numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
-def _placed(samples: Samples, row: int, placing: Placing) -> tuple[Tensor, Target]:
-    found, target = samples.read(row), samples.target(row)
-    value = found.pixels if isinstance(found, Picture) else found
-    height, width = value.shape[:2] if isinstance(found, Picture) else (1, len(value))
-    try:
-        return placing.place(value), placing.place_target(target, height, width)
-    except UnreadableImage as problem:  # it is too thin, and doesn't know its name
-        raise UnreadableImage(samples.name(row), problem.cause, problem.remedy) from None
+def _room(count: int, schema: Schema, placing: Placing) -> Tensor:
+    return torch.empty((count, *placing.shape), dtype=torch.uint8 if schema.inputs == "image" else torch.float32)
+
+
+def _read(found: Sequence[Target | Skipped]) -> Tensor:
+    """Which of them could be read, int64."""
+    return torch.tensor([place for place, each in enumerate(found) if isinstance(each, Target)], dtype=torch.int64)
 
 
 def _refuse_bad(skipped: Sequence[Skipped], total: int, bad: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Protocol, final
 
 import numpy as np
 
+from visus.data.identity import Identity, identify
 from visus.data.image import Picture, decode, measure, printable, read_bytes
 from visus.data.types import Target
 from visus.errors import UnreadableImage
@@ -52,6 +54,10 @@ class Samples(ABC):
     def shards(self) -> np.ndarray | None:
         """N int64: the number of the shard that each sample lies in; None where they don't lie in shards."""
 
+    @abstractmethod
+    def origin(self, row: int) -> tuple[FileSamples, int] | None:
+        """The files of which one is this sample, and which; None where it isn't decoded from a file."""
+
 
 class Stored(Protocol):
     """A file somewhere: in a folder, in an archive. size: in bytes, when it was listed."""
@@ -63,6 +69,13 @@ class Stored(Protocol):
     def size(self) -> int: ...
 
     def read(self) -> bytes: ...
+
+    def place(self) -> str:
+        """Where it lies: other for any other file on this machine."""
+
+    def identity(self) -> Identity | None:
+        """Of the file as it is now; None where that isn't the file that was listed, or can't be told: then `read`
+        says what is wrong, if anything is."""
 
 
 @final
@@ -82,6 +95,17 @@ class OnDisk:
             )
         return data
 
+    def place(self) -> str:
+        return str(self.path.absolute())
+
+    def identity(self) -> Identity | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        whole = stat.S_ISREG(status.st_mode) and status.st_size == self.size
+        return identify(status) if whole else None
+
 
 @final
 class FileSamples(Samples):
@@ -89,7 +113,7 @@ class FileSamples(Samples):
 
     def __init__(self, files: Sequence[Stored], targets: Sequence[Target]) -> None:
         self.files, self.targets = files, targets
-        self._digests: dict[int, bytes] = {}  # each costs a reading of the file
+        self.digests: dict[int, tuple[bytes, Identity | None]] = {}  # each costs a reading of the file
 
     def __len__(self) -> int:
         return len(self.files)
@@ -104,9 +128,13 @@ class FileSamples(Samples):
         return printable(self.files[row].name)
 
     def digest(self, row: int) -> bytes:
-        if row not in self._digests:
-            self._digests[row] = hashlib.blake2b(self.files[row].read(), digest_size=16).digest()
-        return self._digests[row]
+        if row not in self.digests:
+            file = self.files[row]
+            before = file.identity()
+            digest = hashlib.blake2b(file.read(), digest_size=16).digest()
+            known = before if before is not None and before.settled and file.identity() == before else None
+            self.digests[row] = (digest, known)
+        return self.digests[row][0]
 
     def block(self) -> None:
         return None
@@ -116,6 +144,9 @@ class FileSamples(Samples):
 
     def shards(self) -> None:
         return None
+
+    def origin(self, row: int) -> tuple[FileSamples, int]:
+        return self, row
 
 
 @final
@@ -147,6 +178,9 @@ class ArraySamples(Samples):
         return None
 
     def shards(self) -> None:
+        return None
+
+    def origin(self, row: int) -> None:
         return None
 
 
@@ -182,6 +216,9 @@ class Rows(Samples):
     def shards(self) -> np.ndarray | None:
         whole = self.samples.shards()
         return None if whole is None else whole[np.asarray(self.rows, dtype=np.int64)]
+
+    def origin(self, row: int) -> tuple[FileSamples, int] | None:
+        return self.samples.origin(self.rows[row])
 
 
 @final
@@ -228,6 +265,10 @@ class Joined(Samples):
             first += int(numbers.max(initial=-1)) + 1
         return np.concatenate(found)
 
+    def origin(self, row: int) -> tuple[FileSamples, int] | None:
+        part, local = self._find(row)
+        return part.origin(local)
+
     def _find(self, row: int) -> tuple[Samples, int]:
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self.parts[part], row - int(self.starts[part])
@@ -266,6 +307,9 @@ class Relabelled(Samples):
 
     def shards(self) -> np.ndarray | None:
         return self.samples.shards()
+
+    def origin(self, row: int) -> tuple[FileSamples, int] | None:
+        return self.samples.origin(row)
 
 
 def shape_of(files: Sequence[Stored]) -> tuple[int, int, int]:

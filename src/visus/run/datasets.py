@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from time import localtime, strftime
 
 import numpy as np
 
 from visus import viz
+from visus.data.cache.digests import digests_folder
+from visus.data.cache.folder import GIGABYTE, clear, entries, pixels_folder
 from visus.data.check import check as check_dataset
 from visus.data.check import write_table
 from visus.data.dataset import Data, Dataset, title_of
@@ -25,6 +28,27 @@ from visus.text import counted
 
 SHOWN = 24  # samples on a sheet
 LISTED = 20  # findings in the table on the terminal; all are in the file
+
+
+def kept(remove: bool, watch: Watch) -> None:
+    """Tell what is kept of large sets of images, or remove it."""
+    root = pixels_folder()
+    removed, found = clear(root, digests_folder()) if remove else ([], entries(root))
+    if remove:
+        watch.say(f"{sum(each.bytes for each in removed) / GIGABYTE:.1f} GB of decoded images removed from {root}")
+    rows = []
+    for each in found:
+        size = "×".join(str(side) for side in each.about["placing"]["size"])
+        used = "in use" if each.busy else strftime("%Y-%m-%d", localtime(each.used))
+        full = f"{each.kept:,} of {each.images:,}"
+        rows.append((each.about["where"], size, full, f"{each.bytes / GIGABYTE:.1f}", used))
+        facts = {"where": each.about["where"], "size": size, "images": each.images, "kept": each.kept}
+        facts |= {"bytes": each.bytes, "used": each.used, "busy": each.busy, "path": str(each.path)}
+        watch.event("kept", facts)
+    if rows:
+        watch.table("in use" if remove else "", ("images of", "size", "kept", "GB", "last used"), rows)
+    elif not remove:
+        watch.say(f"nothing is kept in {root}")
 
 
 def show(source: str, folder: str | None, out: Path | None, watch: Watch) -> None:

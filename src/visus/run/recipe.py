@@ -74,6 +74,9 @@ class Runtime(Spec, frozen=True):
     threads: of the processor; None for all. channels_last: how images lie in memory.
     keep_memory: what a step frees stays with the process for the next one, where glibc allows it: steps are faster, and
     the process holds its largest size to its end.
+    workers: processes that read and decode images; None: chosen (see `Data`, in the documentation); 0: none, threads.
+    cache: gigabytes of disk that decoded images of large sets may take in the cache folder, those of all sets together;
+    0 keeps none.
     deterministic: refuse algorithms that don't repeat exactly.
     """
 
@@ -83,6 +86,8 @@ class Runtime(Spec, frozen=True):
     threads: Positive | None = None
     channels_last: bool = True
     keep_memory: bool = True
+    workers: Annotated[int, msgspec.Meta(ge=0, le=1024)] | None = None
+    cache: Annotated[float, msgspec.Meta(ge=0)] = 50.0
     deterministic: bool = False
 
 

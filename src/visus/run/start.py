@@ -11,7 +11,9 @@ from torch import nn
 
 from visus.adaptation import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.adaptation import Plan as Adaptation
+from visus.data.cache.folder import GIGABYTE
 from visus.data.loader import Loader, prepare
+from visus.data.source import Resources, crew_for
 from visus.data.types import Skipped
 from visus.errors import SpecError
 from visus.models import Cut
@@ -95,22 +97,30 @@ def players(plan: Plan, model: nn.Module) -> tuple[Player, ...]:
     return found
 
 
-def read_splits(plan: Plan, device: torch.device, watch: Watch) -> tuple[dict[str, Loader], list[Skipped]]:
-    """A loader for each split, and the samples that could not be read."""
-    recipe, skipped = plan.recipe, []
+def read_splits(plan: Plan, device: torch.device, watch: Watch) -> dict[str, Loader]:
+    """A loader for each split."""
+    recipe = plan.recipe
+    crew = crew_for(plan.dataset.splits, plan.preprocess, recipe.runtime.workers)
+    resources = Resources(int(recipe.runtime.cache * GIGABYTE), crew, watch.say)
     last = recipe.runtime.channels_last and len(plan.preprocess.shape) == 3
     loaders: dict[str, Loader] = {}
     for name, samples in plan.dataset.splits.items():
         with watch.work(f"reading {name}") as bar:
-            prepared = prepare(samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar)
-        skipped += prepared.skipped
+            prepared = prepare(
+                samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar, resources=resources
+            )
         asked = recipe.budget.batch
         batch = min(UNDECIDED if asked == "auto" else asked, len(prepared.rows))
         loaders[name] = Loader(
             prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
             plan.augment, recipe.seed, len(plan.schema.labels), last,
         )  # fmt: skip
-    return loaders, skipped
+    return loaders
+
+
+def unread(plan: Plan, loaders: dict[str, Loader]) -> list[Skipped]:
+    """What was left out, while the data were listed and since."""
+    return [*plan.dataset.skipped, *(each for loader in loaders.values() for each in loader.prepared.skipped)]
 
 
 def known_features(start: Start, loaders: dict[str, Loader], precision: torch.dtype, watch: Watch) -> dict[str, Loader]:

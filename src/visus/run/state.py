@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from visus.nn import load_state
 from visus.training import Learner
@@ -56,3 +57,8 @@ def from_checkpoint(
         load_optimizer_state(learner.optimizer, checkpoint.part(f"optimizer{index}"), facts["optimizers"][index])
     set_random_state(checkpoint.part("random"))
     return State(**{name: facts[name] for name in vars(State())})
+
+
+def averaging(decay: float) -> Any:
+    """torch's exponential moving average."""
+    return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]

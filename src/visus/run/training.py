@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from visus import __version__, viz
 from visus.adaptation import set_epoch
 from visus.data.loader import Loader
 from visus.data.open import open_dataset
 from visus.data.splits import divide
-from visus.data.types import Skipped
 from visus.errors import CheckpointError, RunError
 from visus.metrics import Score
 from visus.nn import Classifier, load_state
@@ -36,8 +35,8 @@ from visus.run.folder import RunFolder, check_free, create, existing
 from visus.run.recipe import Recipe
 from visus.run.report import REPORT, write_report
 from visus.run.resolve import Plan, resolve
-from visus.run.start import known_features, players, read_splits, start
-from visus.run.state import State, from_checkpoint, to_checkpoint
+from visus.run.start import known_features, players, read_splits, start, unread
+from visus.run.state import State, averaging, from_checkpoint, to_checkpoint
 from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
 from visus.run.watch import Terminal, Watch
@@ -160,10 +159,9 @@ class _Training:
             self.start.whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = None
         if recipe.budget.ema is not None:
-            self.average = AveragedModel(self.model, multi_avg_fn=_averaging(recipe.budget.ema), use_buffers=True)
+            self.average = AveragedModel(self.model, multi_avg_fn=averaging(recipe.budget.ema), use_buffers=True)
         self.learners: tuple[Learner, ...] = ready(players(plan, self.model), recipe.optim)
-        self.loaders, skipped = read_splits(plan, self.device, watch)
-        self.skipped: list[Skipped] = [*plan.dataset.skipped, *skipped]
+        self.loaders, self.listed = read_splits(plan, self.device, watch), 0
         began = time.perf_counter()
         self.features = known_features(self.start, self.loaders, self.precision, watch)
         self.seconds = time.perf_counter() - began if self.features else 0.0  # of training, before the first step
@@ -174,8 +172,7 @@ class _Training:
     def enter(self, folder: RunFolder) -> None:
         """Write into this folder from now on."""
         self.folder = folder
-        if count := folder.write_skipped(self.skipped):
-            self.say(f"{counted(count, 'file')} left out, listed in {folder.path / 'bad_files.csv'}")
+        self._list_skipped()
 
     @property
     def kept(self) -> nn.Module:
@@ -186,6 +183,12 @@ class _Training:
         """To whom it concerns, and to log.txt."""
         self.watch.say(text)
         self.folder.log(text)
+
+    def _list_skipped(self) -> None:
+        """What couldn't be read so far; what is read as it is needed may go bad at any time."""
+        if len(found := unread(self.plan, self.loaders)) > self.listed:
+            self.listed = self.folder.write_skipped(found)
+            self.say(f"{counted(self.listed, 'file')} left out, listed in {self.folder.path / 'bad_files.csv'}")
 
     def go(self, state: State) -> Run:
         """Train from a state to the end, then measure, draw and bundle."""
@@ -263,6 +266,7 @@ class _Training:
         return f"loss {loss:.3f}{goal}"
 
     def _end_epoch(self, state: State, epoch: int, rate: float, events: Events) -> None:
+        self._list_skipped()
         row: dict[str, float] = {"epoch": epoch, "step": state.step}
         if len(state.sums) > 1:
             row |= {f"train/{name}": total / self.steps_per_epoch for name, total in state.sums.items()}
@@ -393,8 +397,3 @@ class _Training:
 
 def _plan(recipe: Recipe, watch: Watch) -> Plan:
     return resolve(recipe, divide(open_dataset(recipe.data), recipe.data, recipe.seed), watch.say)
-
-
-def _averaging(decay: float) -> Any:
-    """torch's exponential moving average."""
-    return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]

@@ -205,6 +205,9 @@ class Large(Samples):
     def shards(self) -> None:
         return None
 
+    def origin(self, row: int) -> None:
+        return None
+
 
 def test_every_sample_is_decoded_once_and_none_is_kept():
     large = Large(60)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from visus.data.identity import Identity, identify
 from visus.data.image import printable
 from visus.errors import UnreadableImage
 
@@ -53,6 +54,19 @@ class Archive:
         except OSError as problem:
             raise UnreadableImage(printable(self.path), (problem.strerror or str(problem)).lower()) from None
 
+    def place(self, member: str) -> str:
+        """Where a member lies: other for any other member and archive on this machine."""
+        return f"{self.path.absolute()}\n{member}"
+
+    def identity(self, offset: int) -> Identity | None:
+        """Of a member as it is now; None if the archive isn't the one that was listed."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        same = (status.st_size, status.st_mtime_ns) == (self.size, self.modified)
+        return identify(status, offset) if same else None
+
     def named(self, member: str) -> str:
         """What a person calls a member."""
         return f"{printable(self.path)}: {printable(member)}"
@@ -71,6 +85,12 @@ class Span:
     def read(self) -> bytes:
         return self.archive.span(self.name, self.offset, self.size)
 
+    def place(self) -> str:
+        return self.archive.place(self.name)
+
+    def identity(self) -> Identity | None:
+        return self.archive.identity(self.offset)
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,12 @@ class InMemory:
 
     def read(self) -> bytes:
         return self.data
+
+    def place(self) -> str:
+        return self.name
+
+    def identity(self) -> None:
+        return None
 
 
 @final
@@ -118,3 +144,9 @@ class Zipped:
         if zlib.crc32(data) != self.crc:
             raise UnreadableImage(self.archive.named(self.name), "is damaged: its checksum is wrong")
         return data
+
+    def place(self) -> str:
+        return self.archive.place(self.name)
+
+    def identity(self) -> Identity | None:
+        return self.archive.identity(self.offset)

@@ -122,6 +122,9 @@ class SceneSamples(Samples):
     def shards(self) -> None:
         return None
 
+    def origin(self, row: int) -> None:
+        return None
+
     def _plan(self, row: int) -> _Plan:
         if not 0 <= row < self.count:
             raise IndexError(f"{self.split} has {self.count:,} scenes, and no row {row}")
