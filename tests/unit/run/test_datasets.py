@@ -1,12 +1,14 @@
-"""Shards by the verbs: written, and trained on."""
+"""Shards by the verbs, written and trained on; and what is kept of large sets, as the command line tells it."""
 
 import json
+import os
 
 import pytest
 
 import visus
 from tests.helpers import class_folders
 from visus.cli.main import main
+from visus.data.cache.folder import ABOUT, open_place, pixels_folder
 from visus.run.watch import Silent
 
 
@@ -39,3 +41,48 @@ def test_the_command(tmp_path, capsys):
     assert "leave one of them out" in capsys.readouterr().err
     assert main([*words[:-2], "--size", "large"]) == 2
     assert "--size large: isn't a size" in capsys.readouterr().err
+
+
+def made(name: str) -> None:
+    about = {"where": name, "files": name, "placing": {"size": [224, 192]}}
+    kept = open_place(pixels_folder(), about, 4, 10**6, 10**9)
+    kept.close()
+    os.utime(kept.path / ABOUT, (1e9, 1e9))  # 2001
+
+
+def told(capsys, *words: str) -> str:
+    assert main(["data", "cache", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_what_is_kept_is_listed_and_removed(capsys):
+    assert "nothing is kept" in told(capsys)
+    made("/photos")
+    made("/drawings")
+    text = told(capsys)
+    assert "/photos" in text
+    assert "224×192" in text
+    assert "0 of 4" in text
+    assert "2001-09-" in text
+    events = [json.loads(line) for line in told(capsys, "--json").splitlines()]
+    assert sorted(each["where"] for each in events) == ["/drawings", "/photos"]
+    assert events[0]["bytes"] == 4 * (10**6 + 32)
+    (pixels_folder().parent / "digests").mkdir()
+    assert "0.0 GB of decoded images removed" in told(capsys, "--clear")
+    assert "nothing is kept" in told(capsys)
+    assert not (pixels_folder().parent / "digests").exists()
+
+
+def test_what_is_in_use_stays(capsys):
+    about = {"where": "/photos", "files": "", "placing": {"size": [2, 2]}}
+    kept = open_place(pixels_folder(), about, 4, 12, 10**9)
+    assert "/photos" in told(capsys, "--clear")
+    assert "in use" in told(capsys)
+    kept.close()
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("VISUS_CACHE", str(tmp_path / "file"))
+    assert main(["data", "cache", "--clear"]) == 2
+    assert "VISUS_CACHE" in capsys.readouterr().err
