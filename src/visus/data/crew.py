@@ -169,11 +169,11 @@ class _Worker:
         shape = (SLOTS, *self._preprocess.shape)
         handle = _memory(prod(shape))
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+        path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # noqa: PTH109
         process = subprocess.Popen(
             [sys.executable, "-m", "visus.data.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._said, pass_fds=(handle,), start_new_session=True,
-            env={**environment, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         self.room = np.frombuffer(mmap.mmap(handle, prod(shape)), np.uint8).reshape(shape)
         self.process = process

@@ -1,4 +1,4 @@
-"""JPEG by libjpeg-turbo's own interface: the pixels of Pillow's decoding, in six tenths of its time."""
+"""JPEG by libjpeg-turbo's own interface: the pixels of Pillow's decoding, in six to eight tenths of its time."""
 
 from __future__ import annotations
 

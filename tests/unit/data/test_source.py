@@ -281,3 +281,19 @@ def test_a_batch_of_which_nothing_can_be_read_is_refused_as_ever(tmp_path):
     prepared = Streamed(samples, SCHEMA, PREPROCESS, 0.5, KEEPING)
     with pytest.raises(DataError, match="none of the 2 samples"):
         prepared.gather(torch.tensor([0, 1]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+@pytest.mark.parametrize("resources", [PLAIN, KEEPING], ids=["decoded", "kept"])
+def test_memory_is_flat_over_epochs(tmp_path, resources):
+    """20 epochs of 16 images of 224×224 are 48 MB, of which nothing may stay."""
+    large = ImagePreprocess(size=(224, 224))
+    stream = Streamed(files(tmp_path / "set", 16), SCHEMA, large, 0.0, resources)
+
+    def epochs(count: int) -> int:
+        for _ in range(count):
+            stream.gather(torch.arange(16))
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = epochs(5)
+    assert epochs(20) - before < 20 << 20

@@ -40,19 +40,23 @@ class Pixels:
         self.folder, self.size, self._say = folder, size, say
         self._pixels, self._marks = _Rows(folder / PIXELS, size), _Rows(folder / MARKS, MARK.size)
         self._alone = threading.Lock()
-        self._waiting: list[tuple[int, bytes]] = []  # rows that were written, and whose marks weren't
+        self._waiting: dict[int, bytes] = {}  # marks of rows that were written and may not be on the disk yet
+        self._count = 0  # of those that nobody has begun to sync
         self._syncing: Future[None] | None = None
         self._writer = ThreadPoolExecutor(1)
         self._broken = False
 
     def get(self, row: int, identity: Identity, out: np.ndarray) -> tuple[int, int] | None:
         """Fill `out` with a row, and give the original's height and width; None where it isn't kept."""
-        mark = np.empty(MARK.size, np.uint8)
+        read = np.empty(MARK.size, np.uint8)
         try:
-            if not self._marks.read(row, mark):
-                return None
-            key, height, width, checksum, whole = MARK.unpack(mark.tobytes())
-            if key != identity.key or zlib.crc32(mark[:-4].data) != whole or not self._pixels.read(row, out):
+            mark = self._waiting.get(row)
+            if mark is None:
+                if not self._marks.read(row, read):
+                    return None
+                mark = read.tobytes()
+            key, height, width, checksum, whole = MARK.unpack(mark)
+            if key != identity.key or zlib.crc32(mark[:-4]) != whole or not self._pixels.read(row, out):
                 return None
         except OSError as problem:
             self._give_up(problem)
@@ -71,9 +75,11 @@ class Pixels:
             self._give_up(problem)
             return
         with self._alone:
-            self._waiting.append((row, mark))
+            self._waiting[row] = mark
+            self._count += 1
             idle = self._syncing is None or self._syncing.done()
-            if idle and len(self._waiting) * self.size >= AT_ONCE:
+            if idle and self._count * self.size >= AT_ONCE:
+                self._count = 0
                 self._syncing = self._writer.submit(self._mark)
 
     def close(self) -> None:
@@ -86,15 +92,20 @@ class Pixels:
     def _mark(self) -> None:
         """Pixels to the disk, then their marks."""
         with self._alone:
-            rows, self._waiting = self._waiting, []
-        if not rows or self._broken:
+            marks = dict(self._waiting)
+        if not marks or self._broken:
             return
         try:
             self._pixels.sync()
-            for row, mark in rows:
+            for row, mark in marks.items():
                 self._marks.write(row, mark)
         except OSError as problem:
             self._give_up(problem)
+            return
+        with self._alone:
+            for row, mark in marks.items():
+                if self._waiting[row] == mark:  # and not put again meanwhile
+                    del self._waiting[row]
 
     def _give_up(self, problem: OSError) -> None:
         with self._alone:

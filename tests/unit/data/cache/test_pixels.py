@@ -127,6 +127,34 @@ def test_many_are_synced_while_others_are_put(folder, monkeypatch):
     kept.close()
 
 
+def test_what_was_put_is_given_at_once_to_who_put_it_and_to_others_once_it_is_on_the_disk(folder):
+    kept, other = opened(folder), opened(folder)
+    kept.put(3, KEY, row_of(3), 103, 203)
+    assert np.array_equal(given(kept, 3), row_of(3))
+    assert given(other, 3) is None
+    kept.close()
+    assert np.array_equal(given(other, 3), row_of(3))
+    other.close()
+
+
+def test_a_row_that_is_put_again_while_it_is_synced_keeps_its_later_mark(folder, monkeypatch):
+    later, kept, sync = Identity(b"l" * 16, True), opened(folder), os.fsync
+    kept.put(0, KEY, row_of(0), 100, 200)
+
+    def meanwhile(handle: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        kept.put(0, later, row_of(50), 100, 200)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    kept._mark()
+    assert np.array_equal(given(kept, 0, later), row_of(50))
+    kept.close()
+    kept = opened(folder)
+    assert np.array_equal(given(kept, 0, later), row_of(50))
+    kept.close()
+
+
 def test_two_that_write_the_same_rows_agree(folder):
     both = [opened(folder), opened(folder)]
 
