@@ -7,10 +7,12 @@ import os
 import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from visus import __version__
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 LIBRARIES = ("numpy", "pillow", "msgspec", "safetensors", "torchmetrics", "scikit-learn")
 
 
@@ -40,6 +42,15 @@ def abilities() -> str:
     """A digest of the instructions that the processor knows; of nothing where the system doesn't tell."""
     told = _told()
     return hashlib.sha256(told.get("flags", told.get("Features", "")).encode()).hexdigest()[:12]
+
+
+def cores() -> int:
+    """How many cores this process may use: by its affinity, and by what a container is allowed."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no such limit, or none in the form of Linux's second control groups
+        allowed, period = map(int, QUOTA.read_text("ascii").split())
+        found = min(found, -(-allowed // period))
+    return max(1, found)
 
 
 def _told() -> dict[str, str]:

@@ -109,7 +109,7 @@ def _killed(cause: signal.Signals) -> TrainingError:
     return TrainingError(
         f"a worker that decodes images was killed ({cause.name}), was started again, and was killed again: probably "
         "memory is out",
-        f"--set runtime.workers=2 takes less; {_WITHOUT}",
+        "free some and go on with `visus resume`, or begin with --set runtime.workers=2, or 0 for threads",
     )
 
 

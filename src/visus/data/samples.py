@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, final
 
@@ -147,6 +149,14 @@ class FileSamples(Samples):
 
     def origin(self, row: int) -> tuple[FileSamples, int]:
         return self, row
+
+    @cached_property
+    def places(self) -> tuple[str, str]:
+        """A digest of where the files lie, other for any other list of files; and the folder that holds them all."""
+        places = [file.place() for file in self.files]
+        digest = hashlib.blake2b("\0".join(places).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        some = {place.partition("\n")[0] for place in places[:: max(1, len(places) // MEASURED)]}
+        return digest, printable(os.path.commonpath(some))
 
 
 @final

@@ -19,6 +19,7 @@ from visus.data.preprocess import ImagePreprocess, Placing
 from visus.data.samples import OnDisk, Samples, Stored
 from visus.data.types import Skipped, Target
 from visus.errors import UnreadableImage
+from visus.machine import cores
 
 CORES = 8  # from so many on, processes: threads of one process take turns in what isn't decoding
 LONG = 30.0  # seconds of one core, from which on it pays to start them
@@ -52,11 +53,11 @@ def crew_for(splits: Mapping[str, Samples], placing: Placing, workers: int | Non
     if workers == 0 or not isinstance(placing, ImagePreprocess):
         return None
     if workers is None:
-        cores = os.cpu_count() or 1
+        count = cores()
         lists = {id(files): files for samples in splits.values() for files in sources(samples)}
-        if os.name != "posix" or cores < CORES or sum(map(cost, lists.values())) < LONG:
+        if os.name != "posix" or count < CORES or sum(map(cost, lists.values())) < LONG:
             return None
-        workers = cores
+        workers = count
     return Crew(placing, workers)
 
 
@@ -73,7 +74,7 @@ class Source:
                     kept = open_kept(files, placing, resources.cache, resources.say)
                     if kept is not None:
                         self._kept[id(files)] = kept
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(cores())
 
     def place(self, rows: Sequence[int], out: Tensor) -> list[Target | Skipped]:
         """Fill out[i] with row i's placed input. The moved targets, and of those that can't be read the cause."""

@@ -264,9 +264,9 @@ def test_fault_36_a_cache_folder_that_cannot_be_is_said_and_all_works(tmp_path, 
 def test_workers_are_chosen_for_many_cores_and_much_work(tmp_path, monkeypatch):
     much = {"train": FileSamples([OnDisk(tmp_path, "", 10**9)] * 4, [])}
     little = {"train": FileSamples([OnDisk(tmp_path, "", 10**8)] * 4, [])}
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.setattr("visus.data.source.cores", lambda: 7)
     assert crew_for(much, PREPROCESS, None) is None
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr("visus.data.source.cores", lambda: 16)
     assert crew_for(little, PREPROCESS, None) is None
     assert crew_for(much, PREPROCESS, 0) is None
     for workers, count in ((None, 16), (3, 3)):

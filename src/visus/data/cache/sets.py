@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from math import prod
 from typing import Any, final
@@ -17,7 +15,6 @@ from msgspec.structs import asdict
 from visus.data.cache.folder import Place, open_place, pixels_folder
 from visus.data.cache.pixels import Pixels
 from visus.data.identity import Identity
-from visus.data.image import printable
 from visus.data.preprocess import ImagePreprocess
 from visus.data.samples import FileSamples, Samples
 from visus.errors import DataError
@@ -27,7 +24,6 @@ FORMAT = 1
 ARITHMETIC = ("mean", "std", "order")  # what of a preprocessing comes after placing
 EACH, PER_BYTE = 0.25e-3, 10e-9  # seconds of one core to open and place an image, and to decode a byte of it
 WORTH = 5.0  # seconds of one core, from which on decoding is worth keeping
-LOOKED_AT = 64  # files, to say where all of them lie
 
 
 def sources(samples: Samples) -> list[FileSamples]:
@@ -51,11 +47,8 @@ def worth_keeping(files: FileSamples) -> bool:
 
 def described(files: FileSamples) -> dict[str, Any]:
     """What tells a list of files from others: a digest of where they lie, and for people the folder of all."""
-    places = [file.place() for file in files.files]
-    digest = hashlib.blake2b("\0".join(places).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    some = [place.partition("\n")[0] for place in places[:: max(1, len(places) // LOOKED_AT)]]
-    common = os.path.commonpath([os.path.dirname(each) for each in some]) if len(set(some)) > 1 else some[0]  # noqa: PTH120
-    return {"files": digest, "where": printable(common)}
+    digest, where = files.places
+    return {"files": digest, "where": where}
 
 
 @final
