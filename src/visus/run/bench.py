@@ -98,7 +98,7 @@ def _measure(recipe: Recipe, watch: Watch, seconds: float) -> Paces:
         began = time.perf_counter()
         plan = resolve(recipe, divide(open_dataset(recipe.data), recipe.data, recipe.seed), watch.say)
         device = device_of(recipe.runtime.device)
-        loaders, _ = read_splits(plan, device, watch)
+        loaders = read_splits(plan, device, watch)
         reading = time.perf_counter() - began
         asked = recipe.runtime.precision
         kinds = [torch.float32, torch.bfloat16] if asked == "auto" else [precision_of(recipe.runtime)]

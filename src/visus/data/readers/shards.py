@@ -104,6 +104,9 @@ class ShardSamples(Samples):
     def block(self) -> None:
         return None
 
+    def origin(self, row: int) -> None:
+        return None
+
     def stored(self, row: int) -> Span:
         at = int(self.rows[row])
         archive = self.archives[self.shard[at]]
