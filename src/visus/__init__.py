@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from visus.run.exporting import Exported, export
     from visus.run.features import Features, features
     from visus.run.optimizing import Optimized, optimize
+    from visus.run.outcome import Run
     from visus.run.predicting import Predicted, predict_to
     from visus.run.recipe import Recipe
     from visus.run.reproducing import Reproduced, reproduce
-    from visus.run.training import Run, resume
+    from visus.run.training import resume
     from visus.run.transferring import Transferred, transfer
 
 # Where the public names live; what is slow to import is imported when it is first used.
@@ -43,7 +44,7 @@ _HOMES = {
     "Predictor": "visus.prediction",
     "Recipe": "visus.run.recipe",
     "Reproduced": "visus.run.reproducing",
-    "Run": "visus.run.training",
+    "Run": "visus.run.outcome",
     "Transferred": "visus.run.transferring",
     "Views": "visus.data.views",
     "VisusError": "visus.errors",

@@ -16,9 +16,11 @@ class VisusError(Exception):
 
     problem: one sentence that names the file or setting, what was given and what is wrong with it.
     remedy: what to do about it; shown on a line of its own.
+    said: whether another process of the same job says it.
     """
 
     status = 2
+    said = False
 
     def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(problem, remedy)

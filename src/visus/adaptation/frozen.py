@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from visus.data.augment import Augment
 from visus.data.loader import InMemory, Loader
 from visus.data.preprocess import VectorPreprocess
 from visus.data.types import Targets
@@ -57,4 +59,4 @@ def features_of(
     inputs = torch.cat(found).clone()
     plain = VectorPreprocess(mean=(0.0,), std=(1.0,))  # leaves them as they are
     kept = InMemory(loader.prepared.samples, torch.cat(rows), loader.prepared.skipped, inputs, Targets.joined(targets))
-    return Loader(kept, plain, loader.batch, loader.device, seed=loader.seed, classes=loader.classes)
+    return replace(loader, prepared=kept, preprocess=plain, augment=Augment(), channels_last=False)

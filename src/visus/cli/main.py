@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VisusError as problem:
         if debug:
             raise
+        if problem.said:  # torchrun ends all when one has ended; this one is about to, with its own status
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return problem.status
         return _complain(problem.problem, problem.remedy, problem.status)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,18 +44,18 @@ class Prepared(Protocol):
 
 def prepare(
     samples: Samples, schema: Schema, placing: Placing, *, bad: float = 0.01, progress: Progress | None = None,
-    resources: Resources = PLAIN,
+    resources: Resources = PLAIN, room: int | None = None,
 ) -> Prepared:  # fmt: skip
-    """A split in memory where it takes at most a quarter of what is free, else read as it is needed.
+    """A split in memory where there is room for it, else read as it is needed.
 
     placing: a preprocessing, or a predictor. bad: the share of unreadable samples above which DataError is raised.
-    resources: what reading may use.
+    resources: what reading may use. room: the bytes that it may take; None: a quarter of what is free.
     """
     size = len(samples) * prod(placing.shape) * (1 if schema.inputs == "image" else 4)
     if len(samples) == 0:
         raise DataError("there are no samples in this split")
     pairs = 2 if {"mask", "image"} & set(schema.targets) else 1
-    if size * pairs <= free_memory() // 4:
+    if size * pairs <= (free_memory() // 4 if room is None else room):
         return read_all(samples, schema, placing, bad, progress, resources)
     return Streamed(samples, schema, placing, bad, resources)
 
@@ -150,6 +150,7 @@ class Loader:
     """Batches of a prepared split, normalised, on a device.
 
     channels_last: how images lie in memory there. classes: of the labels, for augment's mixing.
+    rank, ranks: of several processes that train together, each takes its part of every training batch.
     """
 
     prepared: Prepared
@@ -160,6 +161,8 @@ class Loader:
     seed: int = 0
     classes: int = 0
     channels_last: bool = False
+    rank: int = 0
+    ranks: int = 1
 
     def __len__(self) -> int:
         """Batches an epoch of training: a last one that isn't full is left out, unless it is the only one."""
@@ -194,14 +197,15 @@ class Loader:
             epoch, first = divmod(step, len(self))
             order = epoch_order(self.prepared.samples, self.prepared.rows, generator(self.seed, epoch))
             for index in range(first, len(self)):
-                yield epoch, index, order[index * self.batch : (index + 1) * self.batch]
+                whole = order[index * self.batch : (index + 1) * self.batch]
+                yield epoch, index, whole.tensor_split(self.ranks)[self.rank]
             step = (epoch + 1) * len(self)
 
     def _training_batch(self, epoch: int, index: int, positions: Tensor) -> Batch:
         batch = self.prepared.gather(positions)
         batch = replace(batch, inputs=batch.inputs.to(self.device, non_blocking=True))
         if isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle():
-            draws = generator(self.seed, epoch, index)
+            draws = generator(self.seed, epoch, index, *((self.rank,) if self.ranks > 1 else ()))
             batch = self.augment.apply(batch, draws, self.preprocess.fill)
             batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
             return self._to_device(self.augment.mix(batch, self.classes, draws))

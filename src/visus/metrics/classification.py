@@ -9,6 +9,8 @@ from torch import Tensor
 
 from visus.metrics.score import Score, wilson
 
+# Several processes share an evaluation by gathering outputs, so that no meter has to add itself to others'.
+OWN = {"sync_on_compute": False}
 BINS = 15  # of confidence, for calibration: the usual number since Guo et al. 2017 (arXiv:1706.04599)
 
 
@@ -23,8 +25,8 @@ class LabelMeter:
         from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
         self.classes = classes
-        self._confusion = MulticlassConfusionMatrix(classes, validate_args=False)
-        self._calibration = MulticlassCalibrationError(classes, n_bins=BINS, norm="l1", validate_args=False)
+        self._confusion = MulticlassConfusionMatrix(classes, validate_args=False, **OWN)
+        self._calibration = MulticlassCalibrationError(classes, n_bins=BINS, norm="l1", validate_args=False, **OWN)
         self._loss, self._top5, self._n = 0.0, 0, 0
         self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # samples, sum of confidence, hits
 
@@ -87,7 +89,7 @@ class TagMeter:
         from torchmetrics.classification import MultilabelStatScores
 
         self.classes, self.threshold = classes, threshold
-        self._counts = MultilabelStatScores(classes, threshold=threshold, average=None, validate_args=False)
+        self._counts = MultilabelStatScores(classes, threshold=threshold, average=None, validate_args=False, **OWN)
         self._pairs: list[tuple[Tensor, Tensor]] = []  # average precision needs the order of all
         self._exact, self._n, self._loss = 0, 0, 0.0
 

@@ -20,11 +20,12 @@ from visus.run.device import device_of
 from visus.run.evaluation import Evaluation, evaluate_predictor, labelled
 from visus.run.fusing import Fused, fuse
 from visus.run.inputs import answers, find_inputs
+from visus.run.outcome import Run
 from visus.run.predicting import Predicted, predict_to
 from visus.run.pretrained import create_model, pretrained
 from visus.run.recipe import Recipe, compose, overrides
 from visus.run.recipe_files import read_recipe
-from visus.run.training import Run, resume, train_recipe
+from visus.run.training import resume, train_recipe
 from visus.run.watch import Silent, Terminal, Watch
 from visus.spec import merge
 

@@ -12,12 +12,18 @@ import torch
 
 from visus.errors import SpecError
 from visus.run.recipe import Runtime
+from visus.training.ranks import ALONE, Ranks
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def device_of(name: str) -> torch.device:
-    """The device of a name; "auto" takes CUDA, then Apple's, then the processor. Raises SpecError."""
+def device_of(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device of a name; "auto" takes CUDA, then Apple's, then the processor. Raises SpecError.
+
+    Of several ranks on a machine each has an accelerator of its own.
+    """
+    if ranks.count > 1:
+        return _device_of_rank(name, ranks)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -34,6 +40,33 @@ def device_of(name: str) -> torch.device:
         cause = str(problem).splitlines()[0]
         raise SpecError(f"runtime.device {name!r} can't be used: {cause}", "--device auto, or --device cpu") from None
     return device
+
+
+def _device_of_rank(name: str, ranks: Ranks) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise SpecError(
+            f"runtime.device {name!r} can't be used by {ranks.count} ranks",
+            "--device auto, cuda or cpu: each takes an accelerator of its own",
+        )
+    if name == "cuda" and ranks.beside > torch.cuda.device_count():
+        raise SpecError(
+            f"{ranks.beside} ranks on this machine have {torch.cuda.device_count()} CUDA devices",
+            f"torchrun --nproc-per-node {max(1, torch.cuda.device_count())}, or --device cpu",
+        )
+    if name == "cpu":
+        return torch.device("cpu")
+    torch.cuda.set_device(ranks.local)
+    return torch.device("cuda", ranks.local)
+
+
+def threads_of(runtime: Runtime, ranks: Ranks) -> int | None:
+    """How many threads of the processor this process takes; None: as many as torch does."""
+    if runtime.threads is not None or ranks.beside == 1:
+        return runtime.threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // ranks.beside)
 
 
 def precision_of(runtime: Runtime) -> torch.dtype:
@@ -55,7 +88,7 @@ def keep_memory() -> bool:
 
 
 @contextmanager
-def setting(runtime: Runtime, seed: int) -> Iterator[None]:
+def setting(runtime: Runtime, seed: int, ranks: Ranks = ALONE) -> Iterator[None]:
     """Seed, threads and determinism of a run; what the process had before is put back, but for the allocator."""
     threads, exact, strict = (
         torch.get_num_threads(),
@@ -66,8 +99,8 @@ def setting(runtime: Runtime, seed: int) -> Iterator[None]:
     torch.manual_seed(seed)
     if runtime.keep_memory:
         keep_memory()
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
+    if (wanted := threads_of(runtime, ranks)) is not None:
+        torch.set_num_threads(wanted)
     if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from visus.data.dataset import Data
 from visus.data.image import Picture
@@ -15,7 +17,7 @@ from visus.data.loader import Prepared
 from visus.data.open import open_dataset
 from visus.data.samples import Joined, Relabelled, Rows, Samples
 from visus.data.splits import divide
-from visus.data.types import Batch, Schema
+from visus.data.types import Batch, Schema, Targets
 from visus.errors import DataError
 from visus.metrics import Score
 from visus.prediction import Predictor
@@ -23,6 +25,7 @@ from visus.run.recipe import compose
 from visus.run.watch import Bar
 from visus.tasks import Case
 from visus.text import spoken
+from visus.training.ranks import ALONE, Ranks
 
 KEPT = 24  # cases: the worst, and as many spread evenly over the split
 
@@ -38,11 +41,13 @@ class Evaluation:
 
 
 def evaluate_predictor(
-    predictor: Predictor, prepared: Prepared, *, batch: int = 256, cases: bool = False, bar: Bar | None = None
-) -> Evaluation:
+    predictor: Predictor, prepared: Prepared, *, batch: int = 256, cases: bool = False, bar: Bar | None = None,
+    ranks: Ranks = ALONE,
+) -> Evaluation:  # fmt: skip
     """Measure a predictor on every sample of a split that was prepared for it.
 
-    cases: whether to keep some samples with their predictions.
+    cases: whether to keep some samples with their predictions. ranks: who share the work; the first keeps the cases,
+    and the figures are those of all samples, on every rank.
     """
     task, schema = predictor.task, predictor.schema
     meter: Any = task.meter(schema)
@@ -50,18 +55,17 @@ def evaluate_predictor(
     spread = set(torch.linspace(0, total - 1, min(KEPT, total)).round().long().tolist())
     worst: list[Case] = []
     some: list[Case] = []
-    for found in batches(predictor, prepared, batch):
-        output, target = predictor.outputs(found.inputs), found.target.to(predictor.device)
+    for output, target, rows_N in _outputs(predictor, prepared, batch, ranks):
         task.measure(meter, output, target)
-        if cases:
+        if cases and ranks.first:
             predictions, errors = task.decode(output, schema), task.errors(output, target).cpu()
             bad = errors.topk(min(KEPT, len(errors))).indices.tolist()
-            good = [index for index in range(len(found)) if done + index in spread]
-            rows, values = found.rows.tolist(), errors.tolist()
+            good = [index for index in range(len(rows_N)) if done + index in spread]
+            rows, values = rows_N.tolist(), errors.tolist()
             kept = {i: _case(prepared.samples, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
             worst = sorted([*worst, *(kept[i] for i in bad)], key=lambda case: -case.error)[:KEPT]
             some += [kept[i] for i in good]
-        done += len(found)
+        done += len(rows_N)
         if bar is not None:
             bar(done, total)
     return Evaluation(meter.scores(), meter, tuple(worst), tuple(some))
@@ -71,6 +75,25 @@ def batches(predictor: Predictor, prepared: Prepared, batch: int) -> Iterator[Ba
     """All samples in order, placed: `batch` inputs at a time, so fewer of the images that are looked at often."""
     for positions in torch.split(torch.arange(len(prepared.rows)), predictor.portion(batch)):
         yield prepared.gather(positions)
+
+
+def _outputs(
+    predictor: Predictor, prepared: Prepared, batch: int, ranks: Ranks
+) -> Iterator[tuple[Any, Targets, Tensor]]:
+    """What the predictor says of every batch, with truth and rows: in order, and on every rank, whoever computed it."""
+    if ranks.count == 1:
+        for found in batches(predictor, prepared, batch):
+            yield predictor.outputs(found.inputs), found.target.to(predictor.device), found.rows
+        return
+    total, cpu = len(prepared.rows), torch.device("cpu")
+    portion = min(predictor.portion(batch), -(-total // ranks.count))
+    parts = torch.split(torch.arange(total), portion)
+    for start in range(0, len(parts), ranks.count):
+        turn = parts[start : start + ranks.count]
+        # one without a part looks at the first, for nothing: a network divided among ranks needs all of them
+        found = prepared.gather(turn[ranks.rank] if ranks.rank < len(turn) else turn[0][:1])
+        output = pytree.tree_map_only(Tensor, Tensor.cpu, predictor.outputs(found.inputs))
+        yield from ranks.gather((output, found.target.to(cpu), found.rows))[: len(turn)]
 
 
 def labelled(samples: Samples, given: Schema, wanted: Schema) -> Samples:

@@ -9,15 +9,19 @@ from visus.errors import TrainingError
 from visus.run.folder import RunFolder, table
 from visus.run.recipe import Recipe
 from visus.training import NotFinite
+from visus.training.ranks import ALONE, Ranks
 
 
-def named(problem: NotFinite, samples: Samples, folder: RunFolder) -> NotFinite:
-    """The same error with the files of the batch, which are listed in diverged.csv as well."""
-    names = [samples.name(row) for row in problem.rows]
+def named(problem: NotFinite, samples: Samples, folder: RunFolder, ranks: Ranks = ALONE) -> NotFinite:
+    """The same error with the files of the batch, all ranks' parts of it, which diverged.csv lists as well."""
+    rows = tuple(row for part in ranks.gather(problem.rows) for row in part)
+    if not ranks.first:
+        return NotFinite(problem.problem, rows)
+    names = [samples.name(row) for row in rows]
     path = folder.path / "diverged.csv"
     path.write_text(table([{"file": name} for name in names]), encoding="utf-8", errors="backslashreplace")
     shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-    found = NotFinite(f"{problem.problem}\n  the batch: {shown} (all in {path})", problem.rows)
+    found = NotFinite(f"{problem.problem}\n  the batch: {shown} (all in {path})", rows)
     folder.log(found.problem)
     return found
 
@@ -29,11 +33,12 @@ def is_out_of_memory(problem: BaseException) -> bool:
 
 
 def out_of_memory(
-    problem: BaseException, recipe: Recipe, batch: int, device: torch.device, folder: RunFolder
+    problem: BaseException, recipe: Recipe, batch: int, device: torch.device, folder: RunFolder, ranks: Ranks = ALONE
 ) -> TrainingError:
     """An error with a batch size that may fit."""
     smaller = max(1, batch // 2)
-    folder.log(f"out of memory at batch {batch}: {problem}")
+    if ranks.first:
+        folder.log(f"out of memory at batch {batch}: {problem}")
     return TrainingError(
         f"out of memory on {device} with batches of {batch}",
         f"--batch {smaller} --set budget.accumulate={2 * recipe.budget.accumulate} gives the same steps with "

@@ -9,8 +9,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from visus.files import write_atomic
 from visus.machine import described
 from visus.run.recipe import Recipe, compose
 from visus.spec import dumps, read_toml
+from visus.training.ranks import Ranks
 
 RECIPE, ENVIRONMENT, LOCK, OWNER = "recipe.toml", "environment.json", "run.lock", "running.json"
 EXTENDED = "extended.json"
@@ -101,7 +102,7 @@ class RunFolder:
         found: list[dict[str, int]] = json.loads((self.path / EXTENDED).read_text(encoding="utf-8"))
         return found
 
-    def write_environment(self, command: Sequence[str], **facts: str) -> None:
+    def write_environment(self, command: Sequence[str], **facts: Any) -> None:
         """environment.json: what the run was made with."""
         write_atomic(self.path / ENVIRONMENT, json.dumps({**environment(command), **facts}, indent=1))
 
@@ -161,6 +162,26 @@ def existing(path: Path) -> RunFolder:
         there = f"{path}: isn't a run: it has no {RECIPE}" if path.exists() else f"{path}: there is no such run"
         raise RunError(there, "`visus train` makes one; look in runs/")
     return RunFolder(path)
+
+
+@contextmanager
+def entered(open_folder: Callable[[], RunFolder], ranks: Ranks) -> Iterator[RunFolder]:
+    """A run's folder, opened and locked by the first rank alone; the others know where it is."""
+    if not ranks.first:
+        yield RunFolder(ranks.share(Path))
+        return
+    with open_folder() as folder:
+        ranks.share(lambda: folder.path)
+        yield folder
+
+
+def begun_by(job: str, wanted: str | None, root: Path) -> Path | None:
+    """The run that a job of torchrun has begun before it was started again; None where it came to none."""
+    for path in [Path(wanted)] if wanted is not None else sorted(root.glob("*")):
+        found = _json(path / ENVIRONMENT) or {}
+        if job and found.get("job") == job and (wanted is not None or not (path / "model").exists()):
+            return path
+    return None
 
 
 def environment(command: Sequence[str]) -> dict[str, Any]:

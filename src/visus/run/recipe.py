@@ -71,7 +71,9 @@ class Runtime(Spec, frozen=True):
     device: "auto" takes CUDA, then Apple's, then the processor. precision: of the network's arithmetic;
     "auto": float32, or bfloat16 where a run is long, the task bears it and this machine is clearly faster with it,
     found by measuring. compile: whether torch compiles the steps; "auto": where a run takes hours and they pay back.
-    threads: of the processor; None for all. channels_last: how images lie in memory.
+    threads: of the processor; None for all, or for an equal part of them where several ranks are on a machine.
+    parallel: how several ranks train one network: "ddp", each holds all of it, or "fsdp", each holds a part.
+    channels_last: how images lie in memory.
     keep_memory: what a step frees stays with the process for the next one, where glibc allows it: steps are faster, and
     the process holds its largest size to its end.
     workers: processes that read and decode images; None: chosen (see `Data`, in the documentation); 0: none, threads.
@@ -84,6 +86,7 @@ class Runtime(Spec, frozen=True):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     threads: Positive | None = None
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     channels_last: bool = True
     keep_memory: bool = True
     workers: Annotated[int, msgspec.Meta(ge=0, le=1024)] | None = None

@@ -24,8 +24,9 @@ from visus.prediction import FusionManifest, read_manifest
 from visus.prediction.bundle import WEIGHTS, bundle_of, is_bundle
 from visus.run.device import device_of
 from visus.run.folder import RECIPE, environment, existing
+from visus.run.outcome import Run, finished
 from visus.run.recipe import Recipe, compose
-from visus.run.training import Run, finished, train_recipe
+from visus.run.training import train_recipe
 from visus.run.transferring import ASKED
 from visus.run.watch import Bar, Terminal, Watch
 from visus.spec import tree

@@ -12,7 +12,7 @@ from torch import nn
 from visus.adaptation import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.adaptation import Plan as Adaptation
 from visus.data.cache.folder import GIGABYTE
-from visus.data.loader import Loader, prepare
+from visus.data.loader import Loader, free_memory, prepare
 from visus.data.source import Resources, crew_for
 from visus.data.types import Skipped
 from visus.errors import SpecError
@@ -21,6 +21,7 @@ from visus.nn import Classifier
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
 from visus.training import Player
+from visus.training.ranks import ALONE, Ranks
 from visus.weights.load import cut_down, put
 
 UNDECIDED = 64  # samples a step, until it is found how many fit
@@ -97,23 +98,27 @@ def players(plan: Plan, model: nn.Module) -> tuple[Player, ...]:
     return found
 
 
-def read_splits(plan: Plan, device: torch.device, watch: Watch) -> dict[str, Loader]:
+def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = ALONE) -> dict[str, Loader]:
     """A loader for each split."""
     recipe = plan.recipe
     crew = crew_for(plan.dataset.splits, plan.preprocess, recipe.runtime.workers)
     resources = Resources(int(recipe.runtime.cache * GIGABYTE), crew, watch.say)
+    room = min(ranks.gather(free_memory() // 4 // ranks.beside))  # one answer for all, and room for those beside
     last = recipe.runtime.channels_last and len(plan.preprocess.shape) == 3
     loaders: dict[str, Loader] = {}
     for name, samples in plan.dataset.splits.items():
         with watch.work(f"reading {name}") as bar:
             prepared = prepare(
-                samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar, resources=resources
+                samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar, resources=resources, room=room
             )
+        ranks.require_same(f"readable samples in {name}", len(prepared.rows))
         asked = recipe.budget.batch
         batch = min(UNDECIDED if asked == "auto" else asked, len(prepared.rows))
+        if name == "train":
+            require_equal_shares(batch, ranks)
         loaders[name] = Loader(
             prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
-            plan.augment, recipe.seed, len(plan.schema.labels), last,
+            plan.augment, recipe.seed, len(plan.schema.labels), last, ranks.rank, ranks.count,
         )  # fmt: skip
     return loaders
 
@@ -132,3 +137,14 @@ def known_features(start: Start, loaders: dict[str, Loader], precision: torch.dt
             with watch.work(f"features of {name}") as bar:
                 found[name] = features_of(start.fixed, loaders[name], precision=precision, progress=bar)
     return found
+
+
+def require_equal_shares(batch: int, ranks: Ranks) -> None:
+    """Raise SpecError where the ranks can't all have as many samples of a batch."""
+    if batch % ranks.count:
+        fits = batch - batch % ranks.count
+        ways = [str(each) for each in (fits, fits + ranks.count) if each]
+        raise SpecError(
+            f"a batch of {batch} training samples can't be shared equally by {ranks.count} ranks",
+            f"--batch {' or '.join(ways)}; there must be as many samples",
+        )

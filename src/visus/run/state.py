@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from visus.nn import load_state
 from visus.training import Learner
 from visus.training.checkpoint import Checkpoint, random_state, set_random_state
+from visus.training.divided import put, whole
 from visus.training.loop import load_optimizer_state, optimizer_state
+from visus.training.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -30,9 +30,13 @@ class State:
 
 
 def to_checkpoint(
-    state: State, model: nn.Module, average: nn.Module | None, learners: Sequence[Learner], facts: Mapping[str, Any]
-) -> Checkpoint:
-    """All that it takes to go on as if nothing had been. average: the averaged network. facts: more, of the run."""
+    state: State, model: nn.Module, average: nn.Module | None, learners: Sequence[Learner], facts: Mapping[str, Any],
+    ranks: Ranks = ALONE,
+) -> Checkpoint:  # fmt: skip
+    """All that it takes to go on as if nothing had been. average: the averaged network. facts: more, of the run.
+
+    The same whatever the ranks: tensors divided among them are put together, and each adds its random numbers.
+    """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
@@ -41,24 +45,26 @@ def to_checkpoint(
         found, settings = optimizer_state(learner.optimizer)
         tensors |= {f"optimizer{index}.{name}": value for name, value in found.items()}
         groups.append(settings)
-    tensors |= {f"random.{name}": value for name, value in random_state().items()}
-    return Checkpoint(tensors, {**vars(state), "optimizers": groups, **facts})
+    for rank, states in enumerate(ranks.gather(random_state())):
+        tensors |= {f"{_random(rank)}.{name}": value for name, value in states.items()}
+    return Checkpoint(whole(tensors), {**vars(state), "optimizers": groups, **facts})
 
 
 def from_checkpoint(
-    checkpoint: Checkpoint, model: nn.Module, average: nn.Module | None, learners: Sequence[Learner]
-) -> State:
-    """Put everything where a checkpoint was, the random numbers too."""
+    checkpoint: Checkpoint, model: nn.Module, average: nn.Module | None, learners: Sequence[Learner],
+    ranks: Ranks = ALONE,
+) -> State:  # fmt: skip
+    """Put everything where a checkpoint was, the random numbers too; a rank that it doesn't know keeps its own."""
     facts = dict(checkpoint.facts)
-    load_state(model, checkpoint.part("model"), "the checkpoint")
+    put(model, checkpoint.part("model"), "the checkpoint")
     if average is not None:
-        load_state(average, checkpoint.part("average"), "the checkpoint")
+        put(average, checkpoint.part("average"), "the checkpoint")
     for index, learner in enumerate(learners):
         load_optimizer_state(learner.optimizer, checkpoint.part(f"optimizer{index}"), facts["optimizers"][index])
-    set_random_state(checkpoint.part("random"))
+    if states := checkpoint.part(_random(ranks.rank)):
+        set_random_state(states)
     return State(**{name: facts[name] for name in vars(State())})
 
 
-def averaging(decay: float) -> Any:
-    """torch's exponential moving average."""
-    return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+def _random(rank: int) -> str:
+    return f"random{rank or ''}"

@@ -24,11 +24,13 @@ from visus.nn import WithoutRandomStart
 from visus.run.device import device_of
 from visus.run.features import pooled_features, values_of
 from visus.run.folder import RECIPE
+from visus.run.job import alone
+from visus.run.outcome import Run, finished
 from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe, compose, overrides
 from visus.run.resolve import preprocess_of
 from visus.run.stopping import Interrupted
-from visus.run.training import Run, finished, resume, train_recipe
+from visus.run.training import resume, train_recipe
 from visus.run.watch import Terminal, Watch
 from visus.spec import dumps, merge, tree
 from visus.text import spoken
@@ -110,6 +112,7 @@ def transfer(
     out: a new folder, by default one in runs/; or that of the same transfer, which was stopped: what is finished there
     stays, and the rest is done. Raises VisusError.
     """
+    alone("a transfer")
     if out is not None:
         _check_free(Path(out))
     watch, settings = watch or Terminal(), tuple(settings)

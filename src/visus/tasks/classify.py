@@ -168,7 +168,13 @@ class Classify(Variant, frozen=True, tag="classify"):
             assert batch.target.label is not None
             return F.cross_entropy(scores_NK, batch.target.label, weights, label_smoothing=self.smoothing)
 
-        return (Player.of("classifier", model, loss),)
+        def weight(batch: Batch) -> float | Tensor:
+            label = batch.target.label
+            if weights is None or label is None or label.ndim > 1:
+                return len(batch)
+            return weights[label].sum()  # what cross-entropy divides by
+
+        return (replace(Player.of("classifier", model, loss), weight=weight),)
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from visus.data.types import Batch
 from visus.errors import TrainingError
+from visus.training.divided import as_divided, divided, joined
 from visus.training.optim import Optimizer
 from visus.training.player import Player
 
@@ -86,13 +88,14 @@ def fit(
             for _ in range(player.turns):
                 learner.optimizer.zero_grad()
                 sums: dict[str, Tensor] = {}
-                for _ in range(accumulate):
+                for left in reversed(range(accumulate)):
                     try:
                         batch = next(stream)
                     except StopIteration:
                         ended = f"the batches ended at step {index + 1} of {steps}"
                         raise TrainingError(ended, "give an endless loader") from None
-                    with torch.autocast(device, precision, enabled=precision != torch.float32):
+                    automatic = torch.autocast(device, precision, enabled=precision != torch.float32)
+                    with automatic, player.apart() if left else nullcontext():
                         parts = player.loss(batch)
                     total = torch.stack([part.float() for part in parts.values()]).sum() / accumulate
                     if not isfinite(total.item()):
@@ -101,12 +104,12 @@ def fit(
                         raise NotFinite(f"the loss isn't a number at step {index + 1}: {player.name}: {found}", rows)
                     for name, part in parts.items():
                         sums[name] = sums.get(name, 0) + part.detach() / accumulate
-                    torch.autograd.backward(total, inputs=_learning(player))  # nobody else's gradients are touched
+                    torch.autograd.backward(total, inputs=_learning(player))
                 if clip is not None:
                     norm = nn.utils.clip_grad_norm_(player.parameters, clip)
                 else:
                     norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
-                if isfinite(norm.item()):
+                if isfinite(joined(norm).item()):
                     learner.optimizer.step()
                 else:
                     bad = True
@@ -118,11 +121,13 @@ def fit(
         yield Step(index, losses, max(group["lr"] for group in learners[0].optimizer.param_groups), bad)
 
 
-def _learning(player: Player) -> list[nn.Parameter]:
+def _learning(player: Player) -> list[nn.Parameter] | None:
+    """Those that learn, so that nobody else's gradients are touched; None where they are divided among ranks: then what
+    the loss is made of are whole copies of them, and others' gradients are cleared before their turn."""
     found = [parameter for parameter in player.parameters if parameter.requires_grad]
     if not found:
         raise TrainingError(f"{player.name}: nothing can learn, all its parameters are frozen", "thaw some")
-    return found
+    return None if divided(found[0]) else found
 
 
 def _move(learner: Learner, factor: float, momentum: float | None) -> None:
@@ -158,5 +163,7 @@ def load_optimizer_state(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     for parameter, each in optimizer.state.items():
         for name, value in each.items():  # lying in memory as the parameter does: other kernels round otherwise
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and divided(parameter):
+                each[name] = as_divided(value, parameter)
+            elif isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
                 each[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from visus.spec import Variant
+from visus.training.divided import divided
 
 if TYPE_CHECKING:
     from visus.training.player import Group
@@ -33,8 +34,9 @@ class SGD(Variant, frozen=True, tag="sgd"):
     def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
         tables = _tables(groups, self.lr, self.weight_decay)
+        fused = not any(divided(parameter) for group in groups for parameter in group.parameters)  # torch has no other
         return torch.optim.SGD(
-            tables, self.lr, momentum=self.momentum, nesterov=self.nesterov and self.momentum > 0, fused=True
+            tables, self.lr, momentum=self.momentum, nesterov=self.nesterov and self.momentum > 0, fused=fused
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class Player:
 
     loss: a batch → its parts by name, scalars whose sum is lowered.
     optim: how; None for the recipe's. turns: how many steps it takes while the others take theirs.
+    weight: what a batch weighs in the mean over several, on several ranks: what the loss divides by.
+    apart: entered for all but the last batch of a step, whose gradients may wait to be sent to other ranks.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Player:
     loss: Callable[[Batch], dict[str, Tensor]]
     optim: Optimizer | None = None
     turns: int = 1
+    weight: Callable[[Batch], float | Tensor] = len
+    apart: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @staticmethod
     def of(name: str, module: nn.Module, loss: Callable[[Batch], dict[str, Tensor]]) -> Player:

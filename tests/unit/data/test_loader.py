@@ -1,5 +1,6 @@
 """From samples to batches: the same ones wherever one starts, every sample once an epoch, bad files left out."""
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -90,6 +91,27 @@ def test_every_sample_once_an_epoch_but_for_a_last_batch_that_is_not_full(count)
     rows = torch.cat([batch.rows for batch in taken(batches.train(), 2)]).tolist()
     assert len(rows) == len(set(rows)) == 8
     assert set(rows) <= set(range(count))
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("kind", [in_memory, streamed])
+def test_ranks_share_the_batches_of_one(kind, ranks, tmp_path):
+    prepared = kind(files(tmp_path, 19))
+    whole = taken(loader(prepared, batch=8, augment=Augment()).train(1), 5)
+    parts = [
+        taken(replace(loader(prepared, batch=8, augment=Augment()), rank=rank, ranks=ranks).train(1), 5)
+        for rank in range(ranks)
+    ]
+    for number, batch in enumerate(whole):
+        assert torch.equal(torch.cat([part[number].rows for part in parts]), batch.rows)
+        assert torch.equal(torch.cat([part[number].inputs for part in parts]), batch.inputs)
+        assert {len(part[number]) for part in parts} == {8 // ranks}
+
+
+def test_ranks_augment_each_in_their_own_way():
+    alike = in_memory(ArraySamples("set", np.stack([pixels(0)] * 8), [Target(label=0)] * 8))
+    one, other = (next(replace(loader(alike, batch=8), rank=rank, ranks=2).train()).inputs for rank in (0, 1))
+    assert not torch.equal(one, other)
 
 
 def test_fewer_samples_than_a_batch_are_one_batch():
