@@ -29,6 +29,8 @@ def check_ranks(plan: Plan, ranks: Ranks, fingerprint: str) -> None:
     if ranks.count == 1:
         return
     recipe = plan.recipe
+    if recipe.budget.batch == "auto":
+        raise SpecError("budget.batch 'auto' is found by one process, and there are several", "--batch with a number")
     ranks.require_same("versions", f"Visus {__version__} with PyTorch {torch.__version__}")
     ranks.require_same("data (fingerprint)", fingerprint)
     ranks.require_same("settings (digest)", hashlib.sha256(dumps(recipe).encode()).hexdigest()[:12])

@@ -18,6 +18,7 @@ from visus.data.types import Skipped
 from visus.errors import SpecError
 from visus.models import Cut
 from visus.nn import Classifier
+from visus.run.recipe import Budget
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
 from visus.training import Player
@@ -112,8 +113,7 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
                 samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar, resources=resources, room=room
             )
         ranks.require_same(f"readable samples in {name}", len(prepared.rows))
-        asked = recipe.budget.batch
-        batch = min(UNDECIDED if asked == "auto" else asked, len(prepared.rows))
+        batch = _batch(recipe.budget, len(prepared.rows))
         if name == "train":
             require_equal_shares(batch, ranks)
         loaders[name] = Loader(
@@ -121,6 +121,15 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
             plan.augment, recipe.seed, len(plan.schema.labels), last, ranks.rank, ranks.count,
         )  # fmt: skip
     return loaders
+
+
+def with_batch(loader: Loader, budget: Budget) -> Loader:
+    """The same, with the batches of a budget."""
+    return replace(loader, batch=_batch(budget, len(loader.prepared.rows)))
+
+
+def _batch(budget: Budget, count: int) -> int:
+    return min(UNDECIDED if budget.batch == "auto" else budget.batch, count)
 
 
 def unread(plan: Plan, loaders: dict[str, Loader]) -> list[Skipped]:

@@ -32,14 +32,15 @@ from visus.run.recipe import Recipe
 from visus.run.report import REPORT, write_report
 from visus.run.resolve import resolve
 from visus.run.spreading import check_ranks, divided_outputs, spread, spread_players
-from visus.run.start import known_features, players, read_splits, start, unread
+from visus.run.start import known_features, players, read_splits, start, unread, with_batch
 from visus.run.state import State, from_checkpoint, to_checkpoint
 from visus.run.stopping import Interrupted, stop_asked
 from visus.run.track import Events
+from visus.run.tuning import Trial, compiled_players, unchanged
 from visus.run.watch import Silent, Terminal, Watch
 from visus.text import counted
 from visus.training import Learner, NotFinite, OneCycle, Player, fit, ready
-from visus.training.checkpoint import SUFFIX, Checkpoint, newest, random_state, read, rotate, set_random_state, write
+from visus.training.checkpoint import SUFFIX, Checkpoint, newest, read, rotate, write
 from visus.training.divided import put, whole
 
 
@@ -60,6 +61,7 @@ def train_recipe(
             training = _Training(recipe, watch, job)  # what can't be used is refused before anything is written
             with entered(lambda: create(run, training.plan.dataset.name, root), ranks) as folder:
                 training.enter(folder)
+                training.tune()
                 if find_rate:
                     training.find_rate()
                 if ranks.first:
@@ -151,16 +153,31 @@ class _Training:
         self.model = self.start.model
         self.began = self.start.state()
         self.average, self.sharded = spread(self.start, plan, self.ranks, self.device)
-        self.learners: tuple[Learner, ...] = ready(self._players(), recipe.optim)
         self.loaders, self.listed = read_splits(plan, self.device, watch, self.ranks), 0
         began = time.perf_counter()
         self.features = known_features(self.start, self.loaders, self.precision, watch)
         self.seconds = time.perf_counter() - began if self.features else 0.0  # of training, before the first step
+        self._take(recipe)
+        if not self.ranks.first:  # what is dropped out of one's samples is another's than out of others'
+            torch.manual_seed(generator(recipe.seed, self.ranks.rank).initial_seed())
+
+    def _take(self, recipe: Recipe) -> None:
+        """Go by these settings, in which what is found by trying may have been found."""
+        self.recipe, self.precision = recipe, precision_of(recipe.runtime)
+        self.plan = dataclasses.replace(self.plan, recipe=recipe)
+        self.learners: tuple[Learner, ...] = ready(self._players(recipe.runtime.compile == "on"), recipe.optim)
+        for loaders in (self.loaders, self.features):
+            if "train" in loaders:
+                loaders["train"] = with_batch(loaders["train"], recipe.budget)
         self.turns = recipe.budget.accumulate * sum(learner.player.turns for learner in self.learners)
         self.steps_per_epoch = max(1, len(self.loaders["train"]) // max(1, self.turns))
         self.steps = self.steps_per_epoch * recipe.budget.epochs
-        if not self.ranks.first:  # what is dropped out of one's samples is another's than out of others'
-            torch.manual_seed(generator(recipe.seed, self.ranks.rank).initial_seed())
+
+    def tune(self) -> None:
+        """Find by trying what the recipe leaves open."""
+        self._mode(0)
+        trial = Trial(self._players, self.model, self._training_loader, self.recipe, self.ranks)
+        self._take(trial.settings(exact=self.plan.task.exact or self.start.fixed is not None, say=self.say))
 
     def enter(self, folder: RunFolder) -> None:
         """Write into this folder from now on."""
@@ -191,8 +208,7 @@ class _Training:
 
     def go(self, state: State) -> Run:
         """Train from a state to the end, then measure, draw and bundle."""
-        count = self.ranks.count
-        where = f"{self.device.type}{f' by {count} ranks' if count > 1 else ''}"
+        where = self.device.type + (f" by {self.ranks.count} ranks" if self.ranks.count > 1 else "")
         announce(self.plan, self.start.whole, self.loaders, where, self.say)
         for note in self.notes:
             self.say(note)
@@ -214,20 +230,14 @@ class _Training:
 
     def find_rate(self) -> None:
         """Set the learning rate to what a sweep suggests; the curve is drawn, and the weights are put back."""
-        weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        state = random_state()
         self._mode(0)
-        with self.watch.work("finding the learning rate") as bar:
+        with unchanged(self.model), self.watch.work("finding the learning rate") as bar:
             found = sweep(self.learners, self._training_loader.train(), self.precision, bar)
-        load_state(self.model, weights, "the network before the sweep")
-        set_random_state(state)
         path = self.folder.plots / "rate.png"
         if self.ranks.first:
             viz.save(viz.rate_curve(found.rates, found.losses, found.smooth, found.suggestion), path)
         self.say(f"learning rate: {found.suggestion:g}, where the loss falls fastest ({path})")
-        self.recipe = replace(self.recipe, optim=replace(self.recipe.optim, lr=found.suggestion))
-        self.plan = dataclasses.replace(self.plan, recipe=self.recipe)
-        self.learners = ready(self._players(), self.recipe.optim)
+        self._take(replace(self.recipe, optim=replace(self.recipe.optim, lr=found.suggestion)))
 
     def _train(self, state: State, events: Events | None, asked: threading.Event) -> None:
         if not self.learners:
@@ -335,8 +345,9 @@ class _Training:
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
             prepared, batch = self.loaders[split].prepared, self.loaders[split].batch
-            found = evaluate_predictor(self._predictor(), prepared, batch=batch, cases=True, bar=bar, ranks=self.ranks)
-        predictor = self._predictor(joined=True)
+            predictor = self._predictor(torch.float32)  # as the bundle answers
+            found = evaluate_predictor(predictor, prepared, batch=batch, cases=True, bar=bar, ranks=self.ranks)
+        predictor = self._predictor(torch.float32, joined=True)
         if self.ranks.first:
             prepared = self.loaders["val" if "val" in self.loaders else split].prepared
             bundle(self.folder, predictor, prepared, found, split)
@@ -350,8 +361,9 @@ class _Training:
         except CheckpointError as problem:
             raise CheckpointError(problem.problem, f"`visus resume {self.folder.path}` after removing it") from None
 
-    def _players(self) -> tuple[Player, ...]:
-        return spread_players(players(self.plan, self.model), self.plan, self.ranks)
+    def _players(self, compiled: bool) -> tuple[Player, ...]:
+        found = players(self.plan, self.model)
+        return spread_players(compiled_players(found) if compiled else found, self.plan, self.ranks)
 
     @property
     def _training_loader(self) -> Loader:
@@ -365,7 +377,7 @@ class _Training:
         else:
             self.model.train()
 
-    def _predictor(self, *, joined: bool = False) -> NetworkPredictor:
+    def _predictor(self, precision: torch.dtype, *, joined: bool = False) -> NetworkPredictor:
         """What is bundled in the end. joined: put together where it is divided among ranks."""
         model = self.kept if self.start.fixed is None else self.start.whole
         manifest = self.plan.manifest(self.fingerprint)
@@ -373,13 +385,13 @@ class _Training:
             tensors = whole(model.state_dict())
             model = self.plan.task.assemble(self.plan.network, self.plan.preprocess.seen(self.plan.schema))
             load_state(model, tensors, "the divided network")
-        engine = divided_outputs(model, self.plan.preprocess, self.precision) if self.sharded and not joined else None
-        return NetworkPredictor(manifest, model.eval(), self.precision, engine)
+        engine = divided_outputs(model, self.plan.preprocess, precision) if self.sharded and not joined else None
+        return NetworkPredictor(manifest, model.eval(), precision, engine)
 
     def _while_training(self, split: str) -> Evaluation:
         """A measure of an epoch; of a network whose features are known, of the layer that learns on them."""
         loader = self.features.get(split, self.loaders[split])
-        predictor = self._predictor()
+        predictor = self._predictor(self.precision)
         if split in self.features:
             manifest = replace(predictor.manifest, preprocess=loader.preprocess)
             predictor = NetworkPredictor(manifest, self.kept.eval(), self.precision)

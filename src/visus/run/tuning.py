@@ -17,13 +17,15 @@ from msgspec.structs import replace
 from torch import nn
 
 from visus.data.loader import Loader, free_memory
-from visus.data.types import Batch
+from visus.errors import SpecError
 from visus.nn import load_state
+from visus.prediction.engines import Kind, Unavailable, available
 from visus.run.device import precision_of
 from visus.run.failures import is_out_of_memory
-from visus.run.recipe import Runtime
-from visus.training import Learner, NotFinite, Optimizer, Player, fit, ready
+from visus.run.recipe import Recipe, Runtime
+from visus.training import NotFinite, Player, fit, ready
 from visus.training.checkpoint import random_state, set_random_state
+from visus.training.ranks import ALONE, Ranks
 
 WARM, TIMED = 2, 3  # steps
 MEASURED = 100  # steps: a run has at least so many when anything is measured for it
@@ -39,63 +41,80 @@ FEWEST = 20  # steps an epoch has at least, with batches that are found
 
 @dataclass(frozen=True)
 class Trial:
-    """What steps are measured with: who learns, by which optimiser, on which batches. `start` makes the players."""
+    """What steps are measured with: who learns, on which batches, by which settings.
 
-    start: Callable[[], tuple[Player, ...]]
+    players: makes them, compiled or not. ranks: all of them measure, and what the first one measures counts.
+    """
+
+    players: Callable[[bool], tuple[Player, ...]]
     model: nn.Module
-    optim: Optimizer
     loader: Loader
-    accumulate: int = 1
+    recipe: Recipe
+    ranks: Ranks = ALONE
+
+    def settings(self, *, exact: bool, say: Callable[[str], None]) -> Recipe:
+        """The recipe with nothing left open. exact: whether float32 is to be kept."""
+        recipe, players = self.recipe, self.players(False)
+        trial = self
+        if recipe.budget.batch == "auto" and players:
+            found = find_batch(self, say)
+            recipe = replace(recipe, budget=replace(recipe.budget, batch=found))
+            trial = changed(self, recipe=recipe, loader=changed(self.loader, batch=found))
+        turns = recipe.budget.accumulate * sum(player.turns for player in players)
+        steps = recipe.budget.epochs * (len(trial.loader) // turns) if turns else 0
+        return replace(recipe, runtime=find_runtime(trial, steps, exact=exact, say=say))
 
     def seconds(self, precision: torch.dtype, *, compiled: bool = False) -> tuple[float, float]:
         """Of the first step, and of one of those that follow. The network is left as it was.
 
         Raises NotFinite, and what torch raises when memory is out.
         """
-        players = self.start()
-        learners = ready(compiled_players(players) if compiled else players, self.optim)
+        learners = ready(self.players(compiled), self.recipe.optim)
+        batches = list(islice(self.loader.train(), 2))  # read before the clock is looked at
         marks = [time.perf_counter()]
         with unchanged(self.model):
-            for _ in self._steps(learners, precision):
+            for _ in fit(
+                learners, cycle(batches), steps=WARM + TIMED, rate=lambda done: 0.0,
+                accumulate=self.recipe.budget.accumulate, precision=precision,
+            ):  # fmt: skip
                 if self.loader.device.type != "cpu":
                     torch.accelerator.synchronize(self.loader.device)
                 marks.append(time.perf_counter())
         spans = [later - earlier for earlier, later in pairwise(marks)]
-        return spans[0], median(spans[WARM:])
-
-    def _steps(self, learners: Sequence[Learner], precision: torch.dtype) -> Iterator[object]:
-        batches: list[Batch] = list(islice(self.loader.train(), 2))  # read before the clock is looked at
-        return fit(
-            learners, cycle(batches), steps=WARM + TIMED, rate=lambda done: 0.0,
-            accumulate=self.accumulate, precision=precision,
-        )  # fmt: skip
+        return self.ranks.share(lambda: (spans[0], median(spans[WARM:])))
 
 
 def compiled_players(players: Sequence[Player]) -> tuple[Player, ...]:
-    """The same, with losses that torch compiles when they are first asked for."""
+    """The same, with losses that torch compiles when they are first asked for. Raises SpecError where it can't."""
+    try:
+        for player in players:
+            available(Kind(engine="compiled"), player.parameters[0].device)
+    except Unavailable as problem:
+        raise SpecError(
+            f"runtime.compile 'on' can't be had: {problem}", "--set runtime.compile=off, or install g++ or clang++"
+        ) from None
     return tuple(changed(player, loss=torch.compile(player.loss)) for player in players)
 
 
-def find_runtime(runtime: Runtime, trial: Trial, steps: int, *, exact: bool, say: Callable[[str], None]) -> Runtime:
+def find_runtime(trial: Trial, steps: int, *, exact: bool, say: Callable[[str], None]) -> Runtime:
     """The settings of a run of so many steps, with nothing left open. exact: whether float32 is to be kept."""
+    runtime = trial.recipe.runtime
     plain = replace(
         runtime,
         precision="float32" if runtime.precision == "auto" else runtime.precision,
         compile="off" if runtime.compile == "auto" else runtime.compile,
     )
-    if steps < MEASURED or plain == runtime or (exact and runtime.compile != "auto"):
+    if steps < MEASURED or plain == runtime:
         return plain
     with suppress(NotFinite):  # the run itself will meet it, and say which samples it were
         _, step = trial.seconds(precision_of(plain), compiled=plain.compile == "on")
         if runtime.precision == "auto" and not exact and steps * step >= LONG:
             _, coarse = trial.seconds(torch.bfloat16, compiled=plain.compile == "on")
-            found = coarse <= CLEARLY * step
-            say(
-                f"precision: {'bfloat16' if found else 'float32'}, measured: a step takes {step * 1e3:.3g} ms in "
-                f"float32, {coarse * 1e3:.3g} ms in bfloat16"
-            )
-            if found:
-                plain, step = replace(plain, precision="bfloat16"), coarse
+            found = "bfloat16" if coarse <= CLEARLY * step else "float32"
+            times = f"{step * 1e3:.3g} ms in float32, {coarse * 1e3:.3g} ms in bfloat16"
+            say(f"precision: {found}, measured: a step takes {times}")
+            if found == "bfloat16":
+                plain, step = replace(plain, precision=found), coarse
         if runtime.compile == "auto" and steps * step >= HOURS:
             plain = _compiled(plain, trial, steps, step, say)
     return plain
@@ -105,26 +124,24 @@ def _compiled(runtime: Runtime, trial: Trial, steps: int, step: float, say: Call
     """Compiled where that pays back within the run."""
     try:
         first, later = trial.seconds(precision_of(runtime), compiled=True)
-    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as problem:
+    except (SpecError, RuntimeError) as problem:  # what goes wrong inside of the compiler is a RuntimeError
         if is_out_of_memory(problem):
             raise
-        say(f"steps aren't compiled: torch can't, here: {str(problem).splitlines()[0]}")
+        say(f"steps aren't compiled, torch can't here: {str(problem).splitlines()[0]}")
         return runtime
     pays = later <= WORTH * step and first + steps * later < steps * step
-    say(
-        f"steps are {'' if pays else 'not '}compiled, measured: {later * 1e3:.3g} ms after {first:.0f} s of "
-        f"compiling, {step * 1e3:.3g} ms as they are"
-    )
+    times = f"{later * 1e3:.3g} ms after {first:.0f} s of compiling, {step * 1e3:.3g} ms as they are"
+    say(f"steps are {'' if pays else 'not '}compiled, measured: {times}")
     return replace(runtime, compile="on" if pays else "off")
 
 
-def find_batch(trial: Trial, runtime: Runtime, say: Callable[[str], None]) -> int:
+def find_batch(trial: Trial, say: Callable[[str], None]) -> int:
     """The largest power of two that fits in memory and is faster for it, with enough steps an epoch.
 
     An accelerator refuses a batch that takes more memory than there is; the processor's system ends the process. There
     one is tried only when what the last two took says that it fits.
     """
-    count = len(trial.loader.prepared.rows)
+    count, precision = len(trial.loader.prepared.rows), precision_of(trial.recipe.runtime)
     best, rate, slow, peaks = min(SMALLEST, count), 0.0, 0, list[int]()
     why = "the largest that is tried"
     for batch in (SMALLEST << power for power in range((LARGEST // SMALLEST).bit_length())):
@@ -136,7 +153,7 @@ def find_batch(trial: Trial, runtime: Runtime, say: Callable[[str], None]) -> in
             break
         try:
             with _peak() as peak:
-                _, step = changed(trial, loader=changed(trial.loader, batch=batch)).seconds(precision_of(runtime))
+                _, step = changed(trial, loader=changed(trial.loader, batch=batch)).seconds(precision)
         except NotFinite:
             break  # the run itself will meet it
         except (RuntimeError, MemoryError) as problem:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from visus.data.types import Batch
 from visus.errors import TrainingError
 from visus.training.divided import as_divided, divided, joined
-from visus.training.optim import Optimizer
+from visus.training.optim import Optimizer, with_momenta
 from visus.training.player import Player
 
 
@@ -110,6 +110,7 @@ def fit(
                 else:
                     norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
                 if isfinite(joined(norm).item()):
+                    with_momenta(learner.optimizer)
                     learner.optimizer.step()
                 else:
                     bad = True

@@ -313,3 +313,21 @@ def test_bfloat16_is_used_where_it_is_asked_for():
         list(fit(ready([Player("c", good.groups, loss)], SGD()), batches(), steps=1, precision=precision))
     assert seen == [torch.float32, torch.bfloat16]
     assert all(p.dtype == torch.float32 for p in model.parameters())
+
+
+def test_what_thaws_later_learns_as_with_torchs_plain_sgd() -> None:
+    """Beside torch's optimiser, not fused, which starts each parameter's momentum with its first gradient."""
+    ours, theirs = network(), network()
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9, nesterov=True, fused=False)
+    ours[0].requires_grad_(False)
+    theirs[0].requires_grad_(False)
+    player = Player("c", (Group(tuple(ours.parameters())),), classifier(ours).loss)
+    for step in fit(ready([player], SGD(lr=0.1, weight_decay=0.0)), batches(), steps=6):
+        optimizer.zero_grad()
+        F.cross_entropy(theirs(batch(step.index).inputs), batch(step.index).target.label).backward()
+        optimizer.step()
+        torch.testing.assert_close(weights(ours), weights(theirs))
+        if step.index == 2:
+            ours.requires_grad_()
+            theirs.requires_grad_()
+    assert not torch.equal(weights(ours)[0], weights(network())[0])
