@@ -81,7 +81,8 @@ class InMemory:
     targets: Targets
 
     def gather(self, positions: Tensor) -> Batch:
-        return Batch(self.inputs[positions], self.targets.pick(positions), self.rows[positions])
+        inputs = self.inputs.index_select(0, positions)  # whole rows, which indexing copies value by value
+        return Batch(inputs, self.targets.pick(positions), self.rows[positions])
 
 
 def read_all(

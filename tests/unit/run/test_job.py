@@ -93,10 +93,11 @@ def test_one_rank_writes(ended: list[Ended]) -> None:
 
 
 def test_checkpoints_go_on_with_other_ranks(ended: list[Ended], tmp_path: Path) -> None:
-    begun = on_ranks(tmp_path / "begun", f"{WORK}stopped", (1, ""), (2, ""), (4, "runtime.parallel=fsdp"))
-    assert [each.statuses for each in begun] == [[75], [75, 75], [75] * 4]
-    one, two, four = (str(each.folder / "run") for each in begun)
-    moved = on_ranks(tmp_path / "moved", f"{WORK}gone_on", (2, one), (1, two), (2, four))
+    begun = on_ranks(tmp_path / "begun", f"{WORK}stopped", (1, ""), (2, ""), (4, "runtime.parallel=fsdp"), (2, ""))
+    assert [each.statuses for each in begun] == [[75], [75, 75], [75] * 4, [75, 75]]
+    one, two, four, same = (str(each.folder / "run") for each in begun)
+    moved = on_ranks(tmp_path / "moved", f"{WORK}gone_on", (2, one), (1, two), (2, four), (2, same))
+    assert moved[3].found[0]["history"] == ended[1].found[0]["history"]  # with as many as before, to the last bit
     for each in moved:
         for found in each.found:
             alike(found, ended[0].found[0])
