@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from visus.errors import SpecError
+from visus.machine import cores
 from visus.run.recipe import Runtime
 from visus.training.ranks import ALONE, Ranks
 
@@ -65,8 +66,7 @@ def threads_of(runtime: Runtime, ranks: Ranks) -> int | None:
     """How many threads of the processor this process takes; None: as many as torch does."""
     if runtime.threads is not None or ranks.beside == 1:
         return runtime.threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // ranks.beside)
+    return max(1, cores() // ranks.beside)
 
 
 def precision_of(runtime: Runtime) -> torch.dtype:
