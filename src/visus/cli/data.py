@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import cyclopts
-from cyclopts import Parameter
 
+from visus.cli.learn import Json, Settings
 from visus.cli.show import line, printed, watcher
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
-Settings = Annotated[tuple[str, ...], Parameter(name="--set", negative="", consume_multiple=False)]
 
 app = cyclopts.App(
     name="data", help="Look at data sets: list those known by name, show one, check one, shard one, see what is kept."

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from visus.cli.learn import Json
 from visus.cli.show import line, printed, watcher
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 def recipes(name: str | None = None, *, json: Json = False) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from visus.cli.bounds import bounds
+from visus.cli.learn import Json
 from visus.cli.show import line, printed, thousands, watcher, write
 from visus.text import compact
 
 if TYPE_CHECKING:
     from visus.models import Card
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 def models(

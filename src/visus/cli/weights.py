@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import cyclopts
-from cyclopts import Parameter
 
+from visus.cli.learn import Json
 from visus.cli.show import line, printed, watcher
 from visus.text import counted
-
-Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 app = cyclopts.App(name="weights", help="Published weights: list them, fetch them, look into a file, prove them.")
 

@@ -18,7 +18,7 @@ from visus.data.splits import divide
 from visus.data.types import Batch
 from visus.errors import SpecError
 from visus.run.api import composed
-from visus.run.device import device_of, precision_of, setting
+from visus.run.device import device_of, precision_of, setting, wait_for
 from visus.run.recipe import Recipe
 from visus.run.resolve import Plan, resolve
 from visus.run.start import Start, known_features, players, read_splits, start
@@ -119,7 +119,7 @@ def peak(device: torch.device, kind: torch.dtype) -> float:
     for _ in range(PRODUCTS):
         began = time.perf_counter()
         left @ right
-        _wait(device)
+        wait_for(device)
         best = min(best, time.perf_counter() - began)
     return 2 * side**3 / best
 
@@ -178,11 +178,11 @@ class _Clock:
         """After each step: whether it was the last."""
         self.count += 1
         if self.count == 0:
-            _wait(self.device)
+            wait_for(self.device)
             self.began, self.batches.waited = time.perf_counter(), 0.0
         if self.count <= 0 or time.perf_counter() - self.began < self.seconds:
             return False
-        _wait(self.device)
+        wait_for(self.device)
         self.took = time.perf_counter() - self.began
         return True
 
@@ -265,12 +265,6 @@ def _operations(work: Callable[[Batch], object], batch: Batch) -> float:
     with FlopCounterMode(display=False) as counter:
         work(batch)
     return float(counter.get_total_flops()) / len(batch)
-
-
-def _wait(device: torch.device) -> None:
-    """Until an accelerator has done what it was given."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def _name(kind: torch.dtype) -> str:

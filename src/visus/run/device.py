@@ -69,6 +69,12 @@ def threads_of(runtime: Runtime, ranks: Ranks) -> int | None:
     return max(1, cores() // ranks.beside)
 
 
+def wait_for(device: torch.device) -> None:
+    """Until an accelerator has done what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def precision_of(runtime: Runtime) -> torch.dtype:
     """The type of the network's arithmetic; float32 where it hasn't been decided."""
     return torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32

@@ -144,7 +144,7 @@ class _Training:
         self.job, self.ranks, self.watch = job, job.ranks, watch
         with self.ranks.in_turn():  # what has to be fetched is fetched once
             self.plan = plan = resolve(recipe, divide(open_dataset(recipe.data), recipe.data, recipe.seed), watch.say)
-        self.recipe = recipe = plan.recipe
+        recipe = plan.recipe
         self.fingerprint = plan.dataset.fingerprint()
         check_ranks(plan, self.ranks, self.fingerprint)
         self.device, self.precision = device_of(recipe.runtime.device, self.ranks), precision_of(recipe.runtime)

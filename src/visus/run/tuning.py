@@ -20,7 +20,7 @@ from visus.data.loader import Loader, free_memory
 from visus.errors import SpecError
 from visus.nn import load_state
 from visus.prediction.engines import Kind, Unavailable, available
-from visus.run.device import precision_of
+from visus.run.device import precision_of, wait_for
 from visus.run.failures import is_out_of_memory
 from visus.run.recipe import Recipe, Runtime
 from visus.training import NotFinite, Player, fit, ready
@@ -77,8 +77,7 @@ class Trial:
                 learners, cycle(batches), steps=WARM + TIMED, rate=lambda done: 0.0,
                 accumulate=self.recipe.budget.accumulate, precision=precision,
             ):  # fmt: skip
-                if self.loader.device.type != "cpu":
-                    torch.accelerator.synchronize(self.loader.device)
+                wait_for(self.loader.device)
                 marks.append(time.perf_counter())
         spans = [later - earlier for earlier, later in pairwise(marks)]
         return self.ranks.share(lambda: (spans[0], median(spans[WARM:])))
