@@ -93,7 +93,7 @@ def test_a_rank_that_fails_is_named_and_ends_all(rank: int, jobs: dict[str, Ende
     assert ended.statuses == [1, 1]
     assert "KeyError: 'planted'" in ended.said
     if rank:
-        assert f"visus: rank {rank} (process " in ended.said
+        assert f"rank {rank} (process " in ended.said
 
 
 @pytest.mark.parametrize("rank", [0, 1])

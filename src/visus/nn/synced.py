@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from visus.nn import across
+
 ALL = [True, True, True]  # gradients wanted: of input, weight and bias
 
 
@@ -60,7 +62,7 @@ class _Normalize(torch.autograd.Function):
         own_C = own_C if near_C is None else own_C - near_C  # sums of squares lose little close to the mean
         n = x_NC.numel() // x_NC.shape[1]
         sums = torch.cat((own_C * n, (var_C + own_C.square()) * n, own_C.new_tensor([n])))
-        torch.distributed.all_reduce(sums)
+        across.add(sums)
         (mean_C, square_C), count = sums[:-1].view(2, -1) / sums[-1], sums[-1]
         var_C = (square_C - mean_C.square()).clamp_min(0)
         mean_C = mean_C if near_C is None else mean_C + near_C
@@ -80,7 +82,7 @@ class _Normalize(torch.autograd.Function):
             g_NC, x_NC, weight_C, mean_C, var_C, None, None, False, ctx.eps, ALL
         )
         sums_2C = torch.stack((gb_C, gw_C))
-        torch.distributed.all_reduce(sums_2C)
+        across.add(sums_2C)
         g_C, gn_C = sums_2C / count
         inverse_C = (var_C + ctx.eps).rsqrt()
         scale_C = inverse_C if weight_C is None else inverse_C * weight_C

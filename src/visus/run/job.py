@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from visus.errors import RunError, SpecError, TrainingError, VisusError
+from visus.nn.across import Board, using
 from visus.run.stopping import Interrupted, stop_asked
 from visus.training.ranks import ALONE, Ranks
 
@@ -84,7 +86,7 @@ def together() -> Iterator[Job]:
     watchman = _meet(ranks)
     with stop_asked() as asked:
         try:
-            with watchman:
+            with watchman, _board(ranks):
                 yield Job(ranks, asked, watchman)
                 ranks.wait()
         except BaseException as problem:
@@ -134,6 +136,21 @@ def _meet(ranks: Ranks) -> Watchman:
             "check that all were started, and reach MASTER_ADDR and MASTER_PORT and one another",
         ) from None
     return found
+
+
+@contextmanager
+def _board(ranks: Ranks) -> Iterator[None]:
+    """Where ranks of one machine add small tensors."""
+    if ranks.beside < ranks.count or not Board.possible():
+        yield
+        return
+    path = ranks.share(lambda: Board.create(ranks.count))
+    board = Board(path, ranks.rank, ranks.count)
+    ranks.wait()
+    if ranks.first:
+        Path(path).unlink()
+    with using(board):
+        yield
 
 
 class Watchman:

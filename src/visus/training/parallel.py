@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from visus.data.types import Batch
-from visus.nn import Classifier
+from visus.nn import Classifier, across
 from visus.training.player import Player
 from visus.training.ranks import Ranks
 
@@ -70,6 +70,8 @@ class _Replica:
         if self.wrapped is None or list(map(id, learning)) != list(map(id, self.learning)):
             turn = _Turn(learning, self.player.loss)
             self.learning, self.wrapped = learning, nn.parallel.DistributedDataParallel(turn)
+            if across.beside():
+                self.wrapped.register_comm_hook(None, lambda state, bucket: _averaged(bucket))
         with nullcontext() if self.together else self.wrapped.no_sync():
             found: dict[str, Tensor] = self.wrapped(batch)
         return found
@@ -82,6 +84,15 @@ class _Replica:
             yield
         finally:
             self.together = True
+
+
+def _averaged(bucket: Any) -> torch.futures.Future[Tensor]:
+    """Gradients' means over ranks that share memory, as DistributedDataParallel sends them otherwise."""
+    gradients: Tensor = bucket.buffer()
+    across.add(gradients.div_(torch.distributed.get_world_size()))
+    done: torch.futures.Future[Tensor] = torch.futures.Future()
+    done.set_result(gradients)
+    return done
 
 
 class _Mean(torch.autograd.Function):
@@ -107,7 +118,7 @@ def _shared(
         values = torch.stack([part.detach().double() for part in parts.values()])
         weight = torch.as_tensor(player.weight(batch), dtype=values.dtype, device=values.device)
         sums = torch.cat((values * weight, weight[None]))
-        torch.distributed.all_reduce(sums)
+        across.add(sums)
         means = sums[:-1] / sums[-1]
         share = weight * ranks.count / sums[-1]  # gradients are divided by the number of ranks where they are added
         return {

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from visus.errors import RunError
+from visus.nn import across
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Ranks:
         if self.count == 1:
             return flag
         found = torch.tensor(int(flag))
-        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+        across.add(found)
         return bool(found.item())
 
     def wait(self) -> None:

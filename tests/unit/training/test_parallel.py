@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from tests.ranks import Ended, on_ranks
 from visus.data.types import Batch, Targets
 from visus.models import CATALOG, build_classifier
+from visus.nn import across
 from visus.nn.synced import synchronize
 from visus.run.job import together
 from visus.tasks import Classify
@@ -27,6 +29,8 @@ CASES = (
     "ddp plain", "ddp adamw clip", "ddp accumulate clip", "ddp uneven weights", "ddp thaw adamw", "ddp two",
     "ddp frozen", "fsdp adamw", "fsdp clip accumulate", "fsdp uneven two frozen",
 )  # fmt: skip
+
+FEW = ("ddp plain", "ddp uneven weights")
 
 
 def network() -> nn.Module:
@@ -46,10 +50,13 @@ def batches(ranks: Ranks, uneven: bool) -> Iterator[Batch]:
         yield Batch(inputs[mine], Targets(label=label[mine]), mine)
 
 
-def all_cases(folder: Path) -> dict[str, Any]:
+def all_cases(folder: Path, machines: str = "one") -> dict[str, Any]:
     torch.set_default_dtype(torch.float64)  # so that what differs isn't rounding
+    if machines == "several":  # without memory that they share
+        os.environ["LOCAL_WORLD_SIZE"] = "1"
     with together() as job:
-        cases = ("ddp plain",) if job.ranks.count == 4 else CASES
+        assert across.beside() == (job.ranks.count > 1 and machines == "one")
+        cases = FEW if job.ranks.count == 4 or machines == "several" else CASES
         return {case: trained(job.ranks, *case.split()) for case in cases}
 
 
@@ -95,11 +102,11 @@ def close(one: dict[str, Any], other: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> list[Ended]:
     work = "tests.unit.training.test_parallel:all_cases"
-    return on_ranks(tmp_path_factory.mktemp("ranks"), work, (1, ""), (2, ""), (4, ""))
+    return on_ranks(tmp_path_factory.mktemp("ranks"), work, (1, ""), (2, ""), (4, ""), (2, "several"))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_steps_are_those_of_one_process(case: str, ended: list[Ended]) -> None:
-    (one,), two, four = (each.found for each in ended)
-    for each in (*two, *(four if case in four[0] else ())):
+    (one,), two, *others = (each.found for each in ended)
+    for each in (*two, *(rank for found in others if case in found[0] for rank in found)):
         close(each[case], one[case])
