@@ -131,7 +131,9 @@ def visus_epochs(folder: Path, count: int, kept: Path) -> dict[str, float]:
     from visus.data.samples import FileSamples, OnDisk
     from visus.data.source import Resources
     from visus.data.types import Schema, Target
+    from visus.run.device import keep_memory
 
+    keep_memory()  # as every run does
     sets.WORTH = 0.0  # fewer files than are meant are kept too
     shutil.rmtree(kept, ignore_errors=True)
     os.environ["VISUS_CACHE"] = str(kept)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from visus.nn import ConvNormAct, Gate, Residual, SparseConv2d, WholeConv2d
+from visus.nn import AveragePool, ConvNormAct, Gate, Residual, SparseConv2d, WholeConv2d
 
 _MOST = 5  # a block of more windows than this is named by its kind alone
 _TURNS = 3  # blocks that take turns are found in turns of up to as many
@@ -85,7 +85,7 @@ def _kind(module: nn.Module) -> str:
             size, _, how = _window(module).partition(" ")
             words = (size, "conv", how) if how.startswith("in ") else (size, how, "conv")
             kind = " ".join(filter(None, words)) + _stride(getattr(module, "stride", 1))
-        case nn.MaxPool2d() | nn.AvgPool2d():
+        case nn.MaxPool2d() | nn.AvgPool2d() | AveragePool():
             kind = _window(module) + _stride(module.stride)
         case nn.AdaptiveAvgPool2d():
             size = _size(module.output_size)
@@ -103,7 +103,8 @@ def _kind(module: nn.Module) -> str:
 
 def _simple(module: nn.Module) -> bool:
     """Whether its kind says all of a module."""
-    layers = (nn.Conv2d, SparseConv2d, WholeConv2d, ConvNormAct, nn.MaxPool2d, nn.AvgPool2d, nn.Linear, Gate)
+    pools = nn.MaxPool2d, nn.AvgPool2d, AveragePool
+    layers = nn.Conv2d, SparseConv2d, WholeConv2d, ConvNormAct, *pools, nn.Linear, Gate
     return isinstance(module, layers) or _branches(module) > 0
 
 
@@ -114,7 +115,7 @@ def _chain(block: nn.Module) -> tuple[str, ...]:
 
 
 def _windows(module: nn.Module) -> Iterator[str]:
-    if isinstance(module, nn.Conv2d | SparseConv2d | WholeConv2d | nn.MaxPool2d | nn.AvgPool2d):
+    if isinstance(module, nn.Conv2d | SparseConv2d | WholeConv2d | nn.MaxPool2d | nn.AvgPool2d | AveragePool):
         yield _window(module)
     elif isinstance(module, nn.Linear | Gate) or _branches(module):
         yield _kind(module)
@@ -131,7 +132,7 @@ def _window(layer: nn.Module) -> str:
         case nn.Conv2d() if layer.groups > 1:
             how = "depthwise" if layer.groups == layer.in_channels else f"in {layer.groups} groups"
             return f"{_size(layer.kernel_size)} {how}"
-        case nn.MaxPool2d() | nn.AvgPool2d():
+        case nn.MaxPool2d() | nn.AvgPool2d() | AveragePool():
             return f"{_size(layer.kernel_size)} {'max' if isinstance(layer, nn.MaxPool2d) else 'average'} pool"
         case _:
             return _size(layer.kernel_size)

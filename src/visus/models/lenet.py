@@ -43,12 +43,12 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
         """shape: C×H×W of one image. Raises ModelError under 16×16."""
         from torch import nn
 
-        from visus.nn import Pyramid, SparseConv2d, Subsample, WholeConv2d
+        from visus.nn import AveragePool, Pyramid, SparseConv2d, Subsample, WholeConv2d
 
         channels, *sides = require_image(self, shape, (LEAST_SIDE, LEAST_SIDE))
 
         def pool(maps: int) -> list[nn.Module]:
-            return [Subsample(maps), self._act()] if self.pool == "trainable" else [nn.AvgPool2d(2)]
+            return [Subsample(maps), self._act()] if self.pool == "trainable" else [AveragePool(maps)]
 
         rest = (((sides[0] - 4) // 2 - 4) // 2, ((sides[1] - 4) // 2 - 4) // 2)
         c3 = SparseConv2d(C3_TABLE, 6, 5) if self.connect == "sparse" else nn.Conv2d(6, 16, 5)
@@ -71,6 +71,6 @@ class LeNet5(Variant, frozen=True, tag="lenet5"):
     def _act(self) -> nn.Module:
         from torch import nn
 
-        from visus.nn import ScaledTanh
+        from visus.nn import ScaledTanh, Tanh
 
-        return {"scaled-tanh": ScaledTanh, "tanh": nn.Tanh, "relu": nn.ReLU}[self.activation]()
+        return {"scaled-tanh": ScaledTanh, "tanh": Tanh, "relu": nn.ReLU}[self.activation]()

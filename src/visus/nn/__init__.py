@@ -3,13 +3,14 @@
 from visus.nn.activation import Activation, activation
 from visus.nn.conv import ConvNormAct, Padding, TensorFlowPad, pooled_head
 from visus.nn.gate import Gate
-from visus.nn.lenet import Prototypes, ScaledTanh, SparseConv2d, Subsample, WholeConv2d
+from visus.nn.lenet import AveragePool, Prototypes, ScaledTanh, SparseConv2d, Subsample, Tanh, WholeConv2d
 from visus.nn.pyramid import Classifier, Pyramid, Rescale
 from visus.nn.residual import DropPath, PadShortcut, Residual
 from visus.nn.state import WithoutRandomStart, load_state
 
 __all__ = [
     "Activation",
+    "AveragePool",
     "Classifier",
     "ConvNormAct",
     "DropPath",
@@ -23,6 +24,7 @@ __all__ = [
     "ScaledTanh",
     "SparseConv2d",
     "Subsample",
+    "Tanh",
     "TensorFlowPad",
     "WholeConv2d",
     "WithoutRandomStart",

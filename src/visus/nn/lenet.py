@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LARGE = 1 << 15  # values, from which on a tanh takes longer than Python's part of a faster one
+NARROW = 16  # channels, under which torch's own pooling of channels-last maps goes value by value
 
-class ScaledTanh(nn.Module):
-    """1.7159 · tanh(2x/3), which maps ±1 to ±1 (appendix A of the paper)."""
+
+class Tanh(nn.Module):
+    """tanh(x). While it learns, on processors, large maps are computed as 2σ(2x) − 1.
+
+    That takes a third of the time, a tenth of the network's training step; it is off by at most 2·10⁻⁷.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return 1.7159 * torch.tanh(x * (2 / 3))
+        return _tanh(x, self.training)
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 · tanh(2x/3), which maps ±1 to ±1 (appendix A of the paper). Computed as `Tanh`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7159 * _tanh(x * (2 / 3), self.training)
+
+
+class AveragePool(nn.Module):
+    """The mean of each 2×2 window. N×C×H×W → N×C×H/2×W/2.
+
+    While it learns, few channels are convolved with a kernel of quarters, in half the time of torch's own pooling.
+    """
+
+    quarters: Tensor
+    kernel_size = stride = 2
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("quarters", torch.full((channels, 1, 2, 2), 0.25), persistent=False)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        channels = len(self.quarters)
+        if self.training and channels < NARROW:
+            return F.conv2d(x_NCHW, self.quarters, stride=2, groups=channels)
+        return F.avg_pool2d(x_NCHW, 2)
 
 
 class Subsample(nn.Module):
@@ -86,6 +120,26 @@ class WholeConv2d(nn.Module):
         # in the order in which channels-last maps and weights lie in memory, so that nothing is copied there
         x_NF, weight_OF = (each.permute(0, 2, 3, 1).flatten(1) for each in (x_NCHW, self.weight))
         return F.linear(x_NF, weight_OF, self.bias)[:, :, None, None]
+
+
+class _QuickTanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.mul(x, 2).sigmoid_().mul_(2).sub_(1)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        found: Tensor = torch.ops.aten.tanh_backward(gradients[0], ctx.saved_tensors[0])
+        return found
+
+
+def _tanh(x: Tensor, training: bool) -> Tensor:
+    if training and x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() >= LARGE:
+        found: Tensor = _QuickTanh.apply(x)  # type: ignore[no-untyped-call]
+        return found
+    return torch.tanh(x)
 
 
 class Prototypes(nn.Module):

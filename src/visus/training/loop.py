@@ -97,7 +97,9 @@ def fit(
                     automatic = torch.autocast(device, precision, enabled=precision != torch.float32)
                     with automatic, player.apart() if left else nullcontext():
                         parts = player.loss(batch)
-                    total = torch.stack([part.float() for part in parts.values()]).sum() / accumulate
+                    first, *others = (part.float() for part in parts.values())
+                    total = sum(others, first)
+                    total = total / accumulate if accumulate > 1 else total
                     if not isfinite(total.item()):
                         found = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
                         rows = tuple(batch.rows.tolist())

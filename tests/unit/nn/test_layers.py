@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from visus.errors import WeightsError
 from visus.models.lenet import C3_TABLE
 from visus.nn import (
+    AveragePool,
     ConvNormAct,
     Gate,
     PadShortcut,
@@ -17,6 +18,7 @@ from visus.nn import (
     ScaledTanh,
     SparseConv2d,
     Subsample,
+    Tanh,
     WholeConv2d,
     load_state,
     pooled_head,
@@ -216,3 +218,36 @@ def test_a_long_list_of_differences_is_cut():
     model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(10)))
     with pytest.raises(WeightsError, match="and 12 more"):
         load_state(model, {}, "nothing")
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("layer", [Tanh(), ScaledTanh()])
+def test_a_tanh_that_learns_is_one(layer: nn.Module, memory: torch.memory_format) -> None:
+    x_NCHW = (4 * torch.randn(64, 6, 28, 28)).contiguous(memory_format=memory).requires_grad_()
+    there = x_NCHW.detach().double().requires_grad_()
+    slope, scale = (2 / 3, 1.7159) if isinstance(layer, ScaledTanh) else (1, 1)
+    expected = scale * torch.tanh(slope * there)
+    g_NCHW = torch.randn_like(x_NCHW)
+    found = layer(x_NCHW)
+    found.backward(g_NCHW)
+    expected.backward(g_NCHW.double())
+    assert found.stride() == x_NCHW.stride()
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=5e-7)
+    torch.testing.assert_close(x_NCHW.grad.double(), there.grad, rtol=1e-5, atol=3e-6)
+    torch.testing.assert_close(layer.eval()(x_NCHW).double(), expected, rtol=3e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [6, 16])
+def test_a_pool_that_learns_is_the_mean_of_windows(channels: int, memory: torch.memory_format) -> None:
+    layer = AveragePool(channels).to(memory_format=memory)  # type: ignore[call-overload]
+    x_NCHW = torch.randn(3, channels, 7, 10).contiguous(memory_format=memory).requires_grad_()
+    there = x_NCHW.detach().clone().requires_grad_()
+    windows = there[:, :, :6].unflatten(3, (5, 2)).unflatten(2, (3, 2))
+    found, expected = layer(x_NCHW), windows.mean((3, 5))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(layer.eval()(x_NCHW), expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(x_NCHW.grad, there.grad)
+    assert not layer.state_dict()
