@@ -15,7 +15,7 @@ from visus.data.splits import divide
 from visus.errors import DataError, ModelError, UnreadableImage
 from visus.metrics import Score
 from visus.models import CATALOG, Network, find
-from visus.prediction import NetworkManifest, Predictor, load, read_manifest
+from visus.prediction import NetworkManifest, NetworkPredictor, Predictor, load, read_manifest
 from visus.run.device import device_of
 from visus.run.evaluation import Evaluation, evaluate_predictor, labelled
 from visus.run.fusing import Fused, fuse
@@ -23,6 +23,7 @@ from visus.run.inputs import answers, find_inputs
 from visus.run.outcome import Run
 from visus.run.predicting import Predicted, predict_to
 from visus.run.pretrained import create_model, pretrained
+from visus.run.reading import resources_of
 from visus.run.recipe import Recipe, compose, overrides
 from visus.run.recipe_files import read_recipe
 from visus.run.training import resume, train_recipe
@@ -131,8 +132,11 @@ def evaluate(
         samples = _split(dataset, name)
         if dataset.fingerprint() != predictor.manifest.fingerprint:
             watch.say("note: the data have changed since the model was trained")
+    # a network by itself places images as its training did, which may have kept them
+    placing = predictor.preprocess if isinstance(predictor, NetworkPredictor) else predictor
+    resources = resources_of(recipe.runtime, {name: samples}, placing, watch)
     with watch.work(f"reading {name}") as bar:
-        prepared = prepare(samples, predictor.schema, predictor, bad=recipe.data.bad, progress=bar)
+        prepared = prepare(samples, predictor.schema, placing, bad=recipe.data.bad, progress=bar, resources=resources)
     with watch.work(f"evaluating {name}") as bar:
         found = evaluate_predictor(predictor, prepared, batch=batch, cases=True, bar=bar)
     return Measured(dataset.name, name, found.scores, found, predictor)

@@ -30,6 +30,8 @@ from visus.prediction import NetworkPredictor, Predictor, load
 from visus.run.device import device_of
 from visus.run.inputs import image_files
 from visus.run.pretrained import pretrained
+from visus.run.reading import resources_of
+from visus.run.recipe import Runtime
 from visus.run.watch import Silent, Watch
 from visus.text import counted
 
@@ -129,8 +131,9 @@ def features(
     samples: Samples = dataset.splits[split] if split else Joined(tuple(dataset.splits.values()))
     known = "label" in dataset.schema.targets
     schema = Schema(shape=dataset.schema.shape, targets=("label",) if known else (), labels=dataset.schema.labels)
+    resources = resources_of(Runtime(), {"all": samples}, preprocess, watch)
     with watch.work("reading") as bar:
-        prepared = prepare(samples, schema, preprocess, progress=bar)
+        prepared = prepare(samples, schema, preprocess, progress=bar, resources=resources)
     loader = Loader(prepared, preprocess, batch, device_of(device))
     with watch.work("computing features") as bar:
         values, labels = values_of(pooled_features(predictor.model, stage), loader, progress=bar)

@@ -11,13 +11,12 @@ from torch import nn
 
 from visus.adaptation import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.adaptation import Plan as Adaptation
-from visus.data.cache.folder import GIGABYTE
 from visus.data.loader import Loader, free_memory, prepare
-from visus.data.source import Resources, crew_for
 from visus.data.types import Skipped
 from visus.errors import SpecError
 from visus.models import Cut
 from visus.nn import Classifier
+from visus.run.reading import resources_of
 from visus.run.recipe import Budget
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
@@ -102,8 +101,7 @@ def players(plan: Plan, model: nn.Module) -> tuple[Player, ...]:
 def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = ALONE) -> dict[str, Loader]:
     """A loader for each split."""
     recipe = plan.recipe
-    crew = crew_for(plan.dataset.splits, plan.preprocess, recipe.runtime.workers)
-    resources = Resources(int(recipe.runtime.cache * GIGABYTE), crew, watch.say)
+    resources = resources_of(recipe.runtime, plan.dataset.splits, plan.preprocess, watch)
     room = min(ranks.gather(free_memory() // 4 // ranks.beside))  # one answer for all, and room for those beside
     last = recipe.runtime.channels_last and len(plan.preprocess.shape) == 3
     loaders: dict[str, Loader] = {}
