@@ -87,7 +87,8 @@ def left(folder: Path) -> list[float]:
 
 
 def mapped(folder: Path) -> list[str]:
-    with together():
+    with together() as job:
+        job.ranks.wait()  # until the first has removed its name
         return [line.strip() for line in open("/proc/self/maps", encoding="ascii") if "/visus-" in line]
 
 

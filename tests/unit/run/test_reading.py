@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import visus
-from visus.data import samples
+from visus.data import identity, samples
 from visus.data.cache import sets
 from visus.run.features import features
 from visus.run.watch import Silent
@@ -21,6 +21,7 @@ SIDE, EACH = 16, 8
 def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two classes of images, which are taken for a large set."""
     monkeypatch.setattr(sets, "WORTH", 0.0)
+    monkeypatch.setattr(identity, "SETTLED", 0)
     monkeypatch.setenv("VISUS_CACHE", str(tmp_path / "cache"))
     chance = np.random.default_rng(0)
     for name in ("dark", "light"):
