@@ -11,6 +11,7 @@ from torch import nn
 
 from visus.nn import AveragePool, ConvNormAct, Gate, Residual, SparseConv2d, WholeConv2d
 
+_WINDOWED = (nn.Conv2d, SparseConv2d, WholeConv2d, nn.MaxPool2d, nn.AvgPool2d, AveragePool)
 _MOST = 5  # a block of more windows than this is named by its kind alone
 _TURNS = 3  # blocks that take turns are found in turns of up to as many
 
@@ -103,9 +104,7 @@ def _kind(module: nn.Module) -> str:
 
 def _simple(module: nn.Module) -> bool:
     """Whether its kind says all of a module."""
-    pools = nn.MaxPool2d, nn.AvgPool2d, AveragePool
-    layers = nn.Conv2d, SparseConv2d, WholeConv2d, ConvNormAct, *pools, nn.Linear, Gate
-    return isinstance(module, layers) or _branches(module) > 0
+    return isinstance(module, (*_WINDOWED, ConvNormAct, nn.Linear, Gate)) or _branches(module) > 0
 
 
 def _chain(block: nn.Module) -> tuple[str, ...]:
@@ -115,7 +114,7 @@ def _chain(block: nn.Module) -> tuple[str, ...]:
 
 
 def _windows(module: nn.Module) -> Iterator[str]:
-    if isinstance(module, nn.Conv2d | SparseConv2d | WholeConv2d | nn.MaxPool2d | nn.AvgPool2d | AveragePool):
+    if isinstance(module, _WINDOWED):
         yield _window(module)
     elif isinstance(module, nn.Linear | Gate) or _branches(module):
         yield _kind(module)

@@ -33,15 +33,15 @@ def add(tensor: Tensor) -> None:
 
     Raises torch.distributed.DistError where another one is lost.
     """
-    if beside() and tensor.device.type == "cpu":
+    if beside(tensor.device):
         _boards[-1].add(tensor)
     else:
         torch.distributed.all_reduce(tensor)
 
 
-def beside() -> bool:
-    """Whether tensors of the processor are added in memory that all ranks share."""
-    return bool(_boards)
+def beside(device: torch.device) -> bool:
+    """Whether tensors of a device are added in memory that all ranks share."""
+    return bool(_boards) and device.type == "cpu"
 
 
 @contextmanager
@@ -72,7 +72,7 @@ class Board:
         """The path of an empty board in memory, for so many ranks."""
         memory = "/dev/shm"
         file, path = tempfile.mkstemp(prefix="visus-", dir=memory if os.access(memory, os.W_OK) else None)
-        os.truncate(file, _size(count))
+        os.posix_fallocate(file, 0, _size(count))  # a full disk is an error here, and ends the process later
         os.close(file)
         return path
 

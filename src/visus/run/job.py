@@ -140,7 +140,7 @@ def _meet(ranks: Ranks) -> Watchman:
 
 @contextmanager
 def _board(ranks: Ranks) -> Iterator[None]:
-    """Where ranks of one machine add small tensors."""
+    """Where ranks of one machine add tensors of the processor."""
     if ranks.beside < ranks.count or not Board.possible():
         yield
         return

@@ -169,7 +169,11 @@ def _predict(
     writer: type[Writer], watch: Watch,
 ) -> Predicted:  # fmt: skip
     if not place.is_done():
-        _claim(place, overwrite)
+        try:
+            _claim(place, overwrite)
+        except RunError:
+            if not place.is_done():  # else other processes have finished it meanwhile
+                raise
     if not place.is_done():
         done, seconds = _work(place, predictor, inputs, batch, rank, ranks, watch)
     else:
@@ -226,13 +230,10 @@ def _own_device(name: str, ranks: int) -> str:
 
 
 def _claim(place: _Place, overwrite: bool) -> None:
-    """Make the folder of parts, unless others have finished the job meanwhile. Raises RunError where the name is taken
-    by something else."""
+    """Make the folder of parts. Raises RunError where the name is taken by something else."""
     others = [each for each in _parts_of(place.to) if each != place.parts]
     if not overwrite:
         known = place.known()
-        if known is not None and known.job == place.job:
-            return
         if known is not None or others:
             what = "is" if known is not None else "is half-way"
             raise RunError(
@@ -240,8 +241,6 @@ def _claim(place: _Place, overwrite: bool) -> None:
                 "name another file, or replace it with --overwrite",
             )
         if not place.parts.exists() and (place.to.exists() or place.bad_files.exists()):
-            if place.is_done():
-                return
             taken = place.to if place.to.exists() else place.bad_files
             raise RunError(f"{printable(taken)}: is there already", "name another file, or replace it with --overwrite")
     place.parts.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ class _Replica:
         if self.wrapped is None or list(map(id, learning)) != list(map(id, self.learning)):
             turn = _Turn(learning, self.player.loss)
             self.learning, self.wrapped = learning, nn.parallel.DistributedDataParallel(turn)
-            if across.beside():
+            if across.beside(learning[0].device):  # an accelerator's are sent while others are still computed
                 self.wrapped.register_comm_hook(None, lambda state, bucket: _averaged(bucket))
         with nullcontext() if self.together else self.wrapped.no_sync():
             found: dict[str, Tensor] = self.wrapped(batch)

@@ -55,7 +55,7 @@ def all_cases(folder: Path, machines: str = "one") -> dict[str, Any]:
     if machines == "several":  # without memory that they share
         os.environ["LOCAL_WORLD_SIZE"] = "1"
     with together() as job:
-        assert across.beside() == (job.ranks.count > 1 and machines == "one")
+        assert across.beside(torch.device("cpu")) == (job.ranks.count > 1 and machines == "one")
         cases = FEW if job.ranks.count == 4 or machines == "several" else CASES
         return {case: trained(job.ranks, *case.split()) for case in cases}
 
