@@ -42,12 +42,18 @@ class Boxes:
 
     xyxy: M×4 float32, left, top, right, bottom, in pixels. labels: M int64.
     masks: M×H×W bool, which pixels are each object's. phrases: what each object is called.
+    areas: M float64, in square pixels, where they aren't the boxes'. crowd: M bool, many objects that aren't told
+    apart.
+    difficult: M bool, objects that count neither as found nor as missed.
     """
 
     xyxy: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None = None
     phrases: tuple[str, ...] | None = None
+    areas: np.ndarray | None = None
+    crowd: np.ndarray | None = None
+    difficult: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.xyxy)

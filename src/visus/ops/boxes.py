@@ -1,0 +1,113 @@
+"""Boxes: rows of left, top, right, bottom (xyxy) in pixels; a box covers [left, right) × [top, bottom).
+
+M, N: boxes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TINY = 1e-9  # square pixels: a union of boxes that have no area
+
+
+def area(boxes_M4: Tensor) -> Tensor:
+    """M areas in square pixels; 0 where a box is turned inside out."""
+    return (boxes_M4[..., 2:] - boxes_M4[..., :2]).clamp_min(0).prod(-1)
+
+
+def to_center(boxes_M4: Tensor) -> Tensor:
+    """xyxy → the middle's x and y, width, height."""
+    low, high = boxes_M4.split(2, -1)
+    return torch.cat(((low + high) / 2, high - low), -1)
+
+
+def from_center(boxes_M4: Tensor) -> Tensor:
+    """The inverse of `to_center`."""
+    middle, size = boxes_M4.split(2, -1)
+    return torch.cat((middle - size / 2, middle + size / 2), -1)
+
+
+def clip(boxes_M4: Tensor, height: int, width: int) -> Tensor:
+    """The part of each box that lies on an image; outside of it a box without area at its edge."""
+    limit = boxes_M4.new_tensor([width, height, width, height])
+    return torch.minimum(boxes_M4.clamp_min(0), limit)
+
+
+def iou(boxes_M4: Tensor, others_N4: Tensor) -> Tensor:
+    """M×N: intersection over union of each with each, in [0, 1]; 0 for two boxes without area."""
+    return _iou(boxes_M4[..., :, None, :], others_N4[..., None, :, :])[0]
+
+
+def paired_iou(boxes_M4: Tensor, others_M4: Tensor) -> Tensor:
+    """M: intersection over union of each with the other in its row, in [0, 1]."""
+    return _iou(boxes_M4, others_M4)[0]
+
+
+def giou(boxes_M4: Tensor, others_M4: Tensor) -> Tensor:
+    """M: generalised IoU of each with the other in its row, in [−1, 1] (Rezatofighi et al. 2019, arXiv:1902.09630).
+
+    IoU less the share of the smallest box around both that neither covers: its gradient brings distant boxes near.
+    """
+    ratio, union = _iou(boxes_M4, others_M4)
+    low = torch.minimum(boxes_M4[..., :2], others_M4[..., :2])
+    high = torch.maximum(boxes_M4[..., 2:], others_M4[..., 2:])
+    around = (high - low).clamp_min(0).prod(-1)
+    return ratio - (around - union) / around.clamp_min(TINY)
+
+
+def _iou(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union, and the union."""
+    low, high = torch.maximum(one[..., :2], other[..., :2]), torch.minimum(one[..., 2:], other[..., 2:])
+    both = (high - low).clamp_min(0).prod(-1)
+    union = area(one) + area(other) - both
+    return both / union.clamp_min(TINY), union
+
+
+def nms(boxes_M4: Tensor, scores_M: Tensor, threshold: float, labels_M: Tensor | None = None) -> Tensor:
+    """Non-maximum suppression: rows of the boxes that are kept, by score downwards (int64).
+
+    A box is left out where its IoU with a kept one of a higher score is over the threshold; with labels only where both
+    have the same. Of equal scores the first is taken first.
+
+    What becomes of a box depends on those before it, so the plain way goes box by box. Here all are decided at once,
+    again and again, until nothing changes (Zheng et al. 2020, arXiv:2005.03572, §4): the result is the same, after as
+    many rounds as the longest chain of boxes that decide over one another.
+    """
+    order = scores_M.argsort(descending=True, stable=True)
+    boxes = boxes_M4[order]
+    over = (iou(boxes, boxes) > threshold).triu(1)
+    if labels_M is not None:
+        labels = labels_M[order]
+        over &= labels[:, None] == labels[None]
+    kept = torch.ones_like(scores_M, dtype=torch.bool)
+    while True:
+        found = ~(over & kept[:, None]).any(0)
+        if torch.equal(found, kept):
+            return order[kept]
+        kept = found
+
+
+def soft_nms(
+    boxes_M4: Tensor, scores_M: Tensor, *, sigma: float = 0.5, least: float = 1e-3, labels_M: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Soft non-maximum suppression, Gaussian (Bodla et al. 2017, arXiv:1704.04503, eq. 3): rows and their new scores.
+
+    Each box that is taken multiplies the scores of all others by exp(−IoU²/σ), with labels of those that have its own.
+    Rows come in the order in which they are taken, while their scores are over `least`.
+    """
+    closeness = (-iou(boxes_M4, boxes_M4).square() / sigma).exp()
+    if labels_M is not None:
+        closeness = torch.where(labels_M[:, None] == labels_M[None], closeness, closeness.new_ones(()))
+    left, rows, scores = scores_M.clone(), [], []
+    for _ in range(len(left)):
+        best = left.argmax()
+        if left[best] <= least:
+            break
+        rows.append(best)
+        scores.append(left[best].clone())
+        left *= closeness[best]
+        left[rows[-1]] = -torch.inf
+    if not rows:
+        return scores_M.new_zeros(0, dtype=torch.int64), scores_M.new_zeros(0)
+    return torch.stack(rows), torch.stack(scores)
