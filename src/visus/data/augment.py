@@ -256,9 +256,7 @@ def _move_boxes(boxes: Boxes, matrix_S33: np.ndarray, height: int, width: int) -
         clipped = np.clip(xyxy, 0, [width, height, width, height])
         sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1e-6)
         seen *= (clipped[:, 2:] - clipped[:, :2]).clip(0).prod(1) / sides.prod(1)
-    kept = np.flatnonzero(seen >= LEAST_SEEN)
-    phrases = boxes.phrases and tuple(boxes.phrases[index] for index in kept)
-    return Boxes(clipped[kept].astype(np.float32), boxes.labels[kept], None, phrases)
+    return replace(boxes, xyxy=clipped.astype(np.float32), masks=None).pick(seen >= LEAST_SEEN)
 
 
 def _rectangles(area_N: Tensor, height: int, width: int, draws: torch.Generator) -> list[list[int]]:

@@ -141,11 +141,15 @@ def _look(samples: Samples, row: int, split: str, schema: Schema) -> _Look:
                 found.append(("error", "not a number", f"NaN or infinity in {few(_feature(schema, at) for at in bad)}"))
     if schema.labels:
         wrong = [label for label in present if not 0 <= label < len(schema.labels)]
-        if target.mask is not None:
-            wrong += sorted(set(np.unique(target.mask).tolist()) - set(range(len(schema.labels))) - {VOID})
         found += [
             ("error", "label out of range", f"label {label}, where there are 0 to {len(schema.labels) - 1}")
             for label in wrong
+        ]
+    if schema.masks and target.mask is not None:
+        found += [
+            ("error", "mask out of range", f"pixels of class {label}, where there are 0 to {len(schema.masks) - 1}")
+            for label in np.unique(target.mask).tolist()
+            if label != VOID and label >= len(schema.masks)
         ]
     name = samples.name(row)
     findings = tuple(Finding(severity, kind, split, name, text) for severity, kind, text in found)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from dataclasses import replace as changed
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -146,21 +147,14 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
 
     def place_target(self, target: Target, height: int, width: int) -> Target:
         """The target of an image of height×width, moved with its pixels."""
-        changes: dict[str, object] = {}
+        changes: dict[str, Any] = {}
         if target.boxes is not None:
-            masks = target.boxes.masks
-            moved = None if masks is None else self._mask(masks.astype(np.uint8), 0).astype(bool)
-            xyxy = self.placement(height, width).boxes(target.boxes.xyxy)
-            changes["boxes"] = Boxes(xyxy, target.boxes.labels, moved, target.boxes.phrases)
+            changes["boxes"] = self._boxes(target.boxes, height, width)
         if target.mask is not None:
             changes["mask"] = self._mask(target.mask[None], VOID)[0]
         if target.image is not None:
             changes["image"] = self.place(target.image).permute(1, 2, 0).numpy()
-        if not changes:
-            return target
-        kept = {name: getattr(target, name) for name in ("label", "labels", "values", "captions")}
-        kept |= {name: getattr(target, name) for name in ("boxes", "mask", "image")} | changes
-        return Target(**kept)
+        return changed(target, **changes) if changes else target
 
     def normalize(self, x_NCHW: Tensor) -> Tensor:
         """N×C×H×W uint8 RGB → float32, (value/255 − mean)/std, channel by channel in the network's order."""
@@ -230,6 +224,16 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         frame = x_NCHW.new_full((*x_NCHW.shape[:2], *self.size), fill)
         frame[..., max(0, top) : max(0, top) + cut.shape[-2], max(0, left) : max(0, left) + cut.shape[-1]] = cut
         return frame
+
+    def _boxes(self, boxes: Boxes, height: int, width: int) -> Boxes:
+        """Those of which something is left in the frame."""
+        where = self.placement(height, width)
+        moved = changed(
+            boxes, xyxy=where.boxes(boxes.xyxy),
+            masks=None if boxes.masks is None else self._mask(boxes.masks.astype(np.uint8), 0).astype(bool),
+            areas=boxes.sizes if boxes.areas is None else boxes.areas, zoom=boxes.zoom * where.scale_x * where.scale_y,
+        )  # fmt: skip
+        return moved.pick(moved.sizes > 0)
 
     def _mask(self, mask_NHW: np.ndarray, fill: int) -> np.ndarray:
         return self._frame(torch.from_numpy(np.ascontiguousarray(mask_NHW))[None], "nearest", fill)[0].numpy()

@@ -7,7 +7,7 @@ the origin at the image's upper left corner: pixel (column i, row j) covers [i, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ class Schema(Spec, frozen=True):
 
     inputs: "image" or "vector". shape: C×H×W (H and W are 0 where sizes differ), or (F,).
     targets: the fields of `Target` that every sample has. labels: the names of the classes, in order.
-    values: the names of regression values. features: the names of a vector's columns.
+    values: the names of regression values. features: the names of a vector's columns. masks: the names of the classes
+    that a mask's pixels have, by number.
     """
 
     inputs: Literal["image", "vector"] = "image"
@@ -34,6 +35,7 @@ class Schema(Spec, frozen=True):
     labels: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Boxes:
 
     xyxy: M×4 float32, left, top, right, bottom, in pixels. labels: M int64.
     masks: M×H×W bool, which pixels are each object's. phrases: what each object is called.
-    areas: M float64, in square pixels, where they aren't the boxes'. crowd: M bool, many objects that aren't told
-    apart.
-    difficult: M bool, objects that count neither as found nor as missed.
+    areas: M float64, in square pixels of the image as it was read, where they aren't the boxes'. crowd: M bool, many
+    objects that aren't told apart. difficult: M bool, objects that count neither as found nor as missed.
+    zoom: how often the area of an object as it was read goes into its area here.
     """
 
     xyxy: np.ndarray
@@ -54,9 +56,27 @@ class Boxes:
     areas: np.ndarray | None = None
     crowd: np.ndarray | None = None
     difficult: np.ndarray | None = None
+    zoom: float = 1.0
 
     def __len__(self) -> int:
         return len(self.xyxy)
+
+    def pick(self, rows: np.ndarray) -> Boxes:
+        """Some of the objects: int64 rows, or a bool for each."""
+        chosen = np.arange(len(self))[rows]
+        columns = (self.masks, self.areas, self.crowd, self.difficult)
+        masks, areas, crowd, difficult = (None if each is None else each[chosen] for each in columns)
+        phrases = None if self.phrases is None else tuple(self.phrases[row] for row in chosen.tolist())
+        return replace(
+            self, xyxy=self.xyxy[chosen], labels=self.labels[chosen], masks=masks, phrases=phrases, areas=areas,
+            crowd=crowd, difficult=difficult,
+        )  # fmt: skip
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """M float64 areas of the boxes, in square pixels."""
+        sides = self.xyxy[:, 2:].astype(np.float64) - self.xyxy[:, :2]
+        return np.asarray(sides.clip(0).prod(1))
 
 
 @dataclass(frozen=True, slots=True)

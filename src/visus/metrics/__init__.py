@@ -1,7 +1,20 @@
 """Figures that tell how good predictions are, each with its interval where one is known."""
 
 from visus.metrics.classification import LabelMeter, TagMeter
+from visus.metrics.detection import DetectionMeter, Found
+from visus.metrics.localisation import ENOUGH, LocalisationMeter
 from visus.metrics.regression import ValueMeter
 from visus.metrics.score import Score, bootstrap, wilson
 
-__all__ = ["LabelMeter", "Score", "TagMeter", "ValueMeter", "bootstrap", "wilson"]
+__all__ = [
+    "ENOUGH",
+    "DetectionMeter",
+    "Found",
+    "LabelMeter",
+    "LocalisationMeter",
+    "Score",
+    "TagMeter",
+    "ValueMeter",
+    "bootstrap",
+    "wilson",
+]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 
-from visus.data.types import Boxes
-from visus.metrics.matching import Group, match, overlap
+from visus.metrics.matching import Group, area, match, overlap
 from visus.metrics.score import Score
 
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
@@ -20,9 +19,26 @@ RANGES = {"all": EVERYWHERE, "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**
 DRAWS = 200  # resamplings of images for an interval
 
 
+class Objects(Protocol):
+    """The objects of one image, as `visus.data.types.Boxes` has them."""
+
+    @property
+    def xyxy(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def areas(self) -> np.ndarray | None: ...
+    @property
+    def crowd(self) -> np.ndarray | None: ...
+    @property
+    def difficult(self) -> np.ndarray | None: ...
+    @property
+    def zoom(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found in one image: xyxy M×4 in its pixels, scores M, labels M."""
+    """What was found in one image: xyxy M×4 in the pixels of its true boxes, scores M, labels M."""
 
     xyxy: np.ndarray
     scores: np.ndarray
@@ -41,8 +57,10 @@ class Curve:
 
 @final
 class DetectionMeter:
-    """Figures of detection, gathered batch by batch: boxes in the pixels of the original images.
+    """Figures of detection, gathered batch by batch.
 
+    Boxes may be in any frame that images were fitted to: intersection over union is the same in all, and areas, by
+    which objects are small or large, are those of the images as they were read.
     labels: the names of the classes. Average precision is the mean of precision at 101 recalls, that of a class which
     no image has isn't counted: equal to the reference evaluation of COCO (pycocotools).
     """
@@ -61,7 +79,7 @@ class DetectionMeter:
         self._known: dict[tuple[int, str, int], _Ranked] = {}
         self._draws: list[np.ndarray] | None = None
 
-    def update(self, found: Sequence[Found], truth: Sequence[Boxes]) -> None:
+    def update(self, found: Sequence[Found], truth: Sequence[Objects]) -> None:
         """Take in some images: what was found, and what there is."""
         for each, boxes in zip(found, truth, strict=True):
             for label in np.union1d(each.labels, boxes.labels).astype(int).tolist():
@@ -82,7 +100,7 @@ class DetectionMeter:
         weights = np.ones(self._count) if times is None else times.astype(np.float64)
         for label in range(len(self.labels)):
             ranked = self._ranked(label, area, most)
-            objects, of_N = ranked.objects @ weights, weights[ranked.image]
+            objects, of_N = float(ranked.objects @ weights), weights[ranked.image]
             if objects:
                 found[label] = [
                     _at_recalls(hits, ~passed * of_N, objects)
@@ -107,6 +125,13 @@ class DetectionMeter:
         hits = ranked.hits[where][counts].cumsum()
         number = np.arange(1, len(hits) + 1)
         return Curve(hits / number, hits / max(objects, 1), ranked.scores[counts], objects)
+
+    def mistakes(self) -> int:
+        """Objects that nothing found at IoU 0.5, and detections that found none."""
+        each = [self._ranked(label, "all", MOST) for label in range(len(self.labels))]
+        wrong = sum(int((~ranked.hits[0] & ~ranked.passed[0]).sum()) for ranked in each)
+        right = sum(int((ranked.hits[0] & ~ranked.passed[0]).sum()) for ranked in each)
+        return wrong + sum(int(ranked.objects.sum()) for ranked in each) - right
 
     def voc(self, threshold: float = 0.5, *, points: bool = False) -> np.ndarray:
         """K average precisions by the rules of PASCAL VOC; NaN for a class without objects.
@@ -215,17 +240,17 @@ class _Ranked:
     objects: np.ndarray
 
 
-def _grouped(found: Found, truth: Boxes, label: int) -> tuple[Group, np.ndarray]:
+def _grouped(found: Found, truth: Objects, label: int) -> tuple[Group, np.ndarray]:
     """What an image has of a class, with the scores of what was found, downwards."""
     mine = np.flatnonzero(found.labels == label)
     mine = mine[np.argsort(-found.scores[mine], kind="stable")][:MOST]
     there = truth.labels == label
     xyxy = truth.xyxy[there]
-    areas = (xyxy[:, 2:].astype(np.float64) - xyxy[:, :2]).prod(1) if truth.areas is None else truth.areas[there]
+    areas = area(xyxy) / truth.zoom if truth.areas is None else truth.areas[there]
     crowd, ignored = (
         np.zeros(len(xyxy), bool) if each is None else each[there] for each in (truth.crowd, truth.difficult)
     )
-    return Group(found.xyxy[mine], xyxy, areas, crowd, ignored), found.scores[mine]
+    return Group(found.xyxy[mine], xyxy, areas, crowd, ignored, truth.zoom), found.scores[mine]
 
 
 def _at_recalls(hits: np.ndarray, weights: np.ndarray, objects: float) -> float:

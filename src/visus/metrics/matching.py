@@ -21,6 +21,7 @@ class Group:
 
     found: D×4 boxes (xyxy), by score downwards. true: G×4. areas: G, of the objects as they are annotated. crowd: G,
     those that are no single object, in which any number of detections may lie. ignored: G, that count neither way.
+    zoom: how often an annotated area goes into that of its box.
     """
 
     found: np.ndarray
@@ -28,6 +29,7 @@ class Group:
     areas: np.ndarray
     crowd: np.ndarray
     ignored: np.ndarray
+    zoom: float = 1.0
 
 
 def match(
@@ -60,7 +62,7 @@ def match(
         start = stop
     for group, hits, passed in zip(groups, matched, ignored, strict=True):
         if len(group.found):
-            size = _areas(group.found)
+            size = area(group.found) / group.zoom
             outside = (size < limits[:, :1]) | (size > limits[:, 1:])  # A×D
             np.logical_or(passed, ~hits & outside[:, None], out=passed)
     return matched, ignored
@@ -109,11 +111,12 @@ def overlap(found_D4: np.ndarray, true_G4: np.ndarray, crowd_G: np.ndarray) -> n
     found, true = found_D4.astype(np.float64)[:, None], true_G4.astype(np.float64)[None]
     sides = np.minimum(found[..., 2:], true[..., 2:]) - np.maximum(found[..., :2], true[..., :2])
     both = np.where((sides > 0).all(-1), sides.prod(-1), 0.0)
-    own, other = _areas(found), _areas(true)
+    own, other = area(found), area(true)
     union = np.where(crowd_G, own, own + other - both)
     return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
 
 
-def _areas(boxes: np.ndarray) -> np.ndarray:
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Of M×4 boxes, float64 in square pixels."""
     sides = boxes[..., 2:].astype(np.float64) - boxes[..., :2]
     return np.asarray(sides.prod(-1))

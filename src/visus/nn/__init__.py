@@ -2,8 +2,10 @@
 
 from visus.nn.activation import Activation, activation
 from visus.nn.conv import ConvNormAct, Padding, TensorFlowPad, pooled_head
+from visus.nn.detector import Detector
 from visus.nn.gate import Gate
 from visus.nn.lenet import AveragePool, Prototypes, ScaledTanh, SparseConv2d, Subsample, Tanh, WholeConv2d
+from visus.nn.localizer import Localizer
 from visus.nn.pyramid import Classifier, Pyramid, Rescale
 from visus.nn.residual import DropPath, PadShortcut, Residual
 from visus.nn.state import WithoutRandomStart, load_state
@@ -13,8 +15,10 @@ __all__ = [
     "AveragePool",
     "Classifier",
     "ConvNormAct",
+    "Detector",
     "DropPath",
     "Gate",
+    "Localizer",
     "PadShortcut",
     "Padding",
     "Prototypes",

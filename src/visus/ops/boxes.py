@@ -18,13 +18,13 @@ def area(boxes_M4: Tensor) -> Tensor:
 
 def to_center(boxes_M4: Tensor) -> Tensor:
     """xyxy → the middle's x and y, width, height."""
-    low, high = boxes_M4.split(2, -1)
+    low, high = boxes_M4[..., :2], boxes_M4[..., 2:]
     return torch.cat(((low + high) / 2, high - low), -1)
 
 
 def from_center(boxes_M4: Tensor) -> Tensor:
     """The inverse of `to_center`."""
-    middle, size = boxes_M4.split(2, -1)
+    middle, size = boxes_M4[..., :2], boxes_M4[..., 2:]
     return torch.cat((middle - size / 2, middle + size / 2), -1)
 
 

@@ -2,16 +2,23 @@
 
 from visus.tasks.base import Case, How, Meter, Prediction, Task
 from visus.tasks.classify import Classification, Classify, Tagging
+from visus.tasks.detect import Detect
+from visus.tasks.localise import Localisation, Localise
+from visus.tasks.objects import Detection
 from visus.tasks.regress import Regress, Regression
 
-AnyTask = Classify | Regress
+AnyTask = Classify | Regress | Localise | Detect
 
 __all__ = [
     "AnyTask",
     "Case",
     "Classification",
     "Classify",
+    "Detect",
+    "Detection",
     "How",
+    "Localisation",
+    "Localise",
     "Meter",
     "Prediction",
     "Regress",

@@ -9,6 +9,7 @@ from visus.viz.classification import calibration, confused_pairs, confusion, per
 from visus.viz.compared import compared_curves
 from visus.viz.curves import learning_curves, rate_curve
 from visus.viz.maps import sample_map
+from visus.viz.objects import histogram, pairs, palette, picture, precision_recall, precisions
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
 from visus.viz.sheets import draw_boxes, sheet
@@ -28,10 +29,16 @@ __all__ = [
     "counts",
     "draw_boxes",
     "errors_by_year",
+    "histogram",
     "label",
     "learning_curves",
+    "pairs",
+    "palette",
     "per_class",
+    "picture",
     "png",
+    "precision_recall",
+    "precisions",
     "rate_curve",
     "render",
     "residuals",

@@ -14,7 +14,7 @@ from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
 from visus.models import Cut, Network, build_classifier, find
 from visus.models.cards import WithAuxiliary
-from visus.nn import load_state
+from visus.nn import Classifier, load_state
 from visus.weights.formats import Stored, read_weights
 from visus.weights.graphs import Unlike, fit
 from visus.weights.peers import PEERS, Peer
@@ -75,15 +75,20 @@ def load_weights(
 
 
 def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
-    """Copy weights into a classifier of the same network. Returns the names of the tensors that stayed as they were.
+    """Copy weights into a network with the same backbone. Returns the names of the tensors that stayed as they were.
 
-    new_head: leave the last layer as it is, and what else of the heads has other names or shapes in the weights.
-    Raises WeightsError that names the tensors that differ.
+    new_head: leave the last layer as it is, and what else of the heads has other names or shapes in the weights; of
+    what isn't a classifier everything but the backbone. Raises WeightsError that names the tensors that differ.
     """
+    state = model.state_dict()
+    if not isinstance(model, Classifier):
+        left = [name for name in state if not name.startswith("backbone.")]
+        kept = {name: tensor for name, tensor in weights.tensors.items() if not _of_head(name)}
+        load_state(model, kept | {name: state[name] for name in left}, weights.source)
+        return [f"{part}.*" for part in dict.fromkeys(name.partition(".")[0] for name in left)]
     if not new_head:
         load_state(model, weights.tensors, weights.source)
         return []
-    state = model.state_dict()
     kept = {name: tensor for name, tensor in weights.tensors.items() if not _of_head(name) or name in state}
     last = set(class_dependent(weights.network, weights.input))
     left = [

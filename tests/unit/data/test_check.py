@@ -143,8 +143,8 @@ def test_boxes():
 def test_a_mask_with_an_unknown_class():
     mask = np.zeros((10, 12), np.uint8)
     mask[0, :3] = 1, 255, 9
-    findings = check(arrays("toy", pixels(0)[None], [Target(mask=mask)], targets=("mask",)))
-    assert [each.text for each in findings] == ["label 9, where there are 0 to 1"]
+    findings = check(arrays("toy", pixels(0)[None], [Target(mask=mask)], targets=("mask",), masks=("c", "d")))
+    assert [each.text for each in findings] == ["pixels of class 9, where there are 0 to 1"]
 
 
 def test_vectors():

@@ -47,6 +47,7 @@ SCHEMA = Schema(
     targets=("label", "values", "boxes", "mask", "captions"),
     labels=KINDS,
     values=("objects",),
+    masks=("background", *KINDS),
 )
 
 

@@ -1,0 +1,182 @@
+"""Which objects, and where: one stage, no anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visus.data.types import Batch, Boxes, Schema, Targets
+from visus.errors import DataError, ModelError, SpecError
+from visus.metrics import DetectionMeter, Found
+from visus.models import Network
+from visus.nn import Detector
+from visus.ops.assign import Assigned, align
+from visus.ops.boxes import giou, nms, soft_nms
+from visus.spec import Variant
+from visus.tasks.base import Case, How
+from visus.tasks.objects import Detection, mistakes, pictures
+from visus.training import Player
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SMALL = 160  # pixels: the shorter side of inputs in which objects are small
+STRIDES, FINE = (8, 16, 32), (4, 8, 16)
+LEAST = 1e-3  # the score under which nothing is a detection
+CANDIDATES = 1000  # of an image, before those that overlap are left out
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Detect(Variant, frozen=True, tag="detect"):
+    """Every object with its class and box, by one look: each point of three maps or more says of which class the object
+    there is and where its sides are (Tian et al. 2019, arXiv:1904.01355); which points learn an object is decided by
+    how well they see it (Feng et al. 2021, arXiv:2108.07755).
+
+    strides: of the maps, in pixels of the input; None: 8, 16 and 32, or 4, 8 and 16 for inputs under 160 pixels.
+    width: channels of the pyramid and the heads. depth: convolutions of a head. box: the weight of the boxes' loss
+    (1 − GIoU), where that of classes (binary cross-entropy) has 1. points: that learn one object, at most. overlap: the
+    IoU above which of two boxes of a class the surer is kept. soft: the other's score is lowered instead
+    (arXiv:1704.04503).
+    threshold: the score from which an object is shown. most: objects of an image.
+    """
+
+    strides: tuple[Count, ...] | None = None
+    width: Count = 96
+    depth: Count = 2
+    box: Annotated[float, msgspec.Meta(gt=0)] = 2.5
+    points: Count = 10
+    overlap: Part = 0.6
+    soft: bool = False
+    threshold: Part = 0.35
+    most: Count = 100
+    needs: ClassVar[tuple[tuple[str, ...], ...]] = (("boxes",),)
+    exact: ClassVar[bool] = False
+
+    def goal(self, schema: Schema) -> str:
+        return "map50"
+
+    def fitted(self, schema: Schema, targets: Targets) -> Detect:
+        if not schema.labels:
+            raise DataError("detection needs the names of the classes, and the data have none")
+        return self
+
+    def assemble(self, network: Network, schema: Schema) -> nn.Module:
+        if len(schema.shape) != 3:
+            raise ModelError("detection takes images, and the data are vectors")
+        backbone = network.build(schema.shape)
+        wanted = self.strides or (FINE if min(schema.shape[1:]) < SMALL else STRIDES)
+        last = {stride: level for level, stride in enumerate(backbone.strides)}
+        levels = [last[stride] for stride in wanted if stride in last]
+        if not levels:
+            have = ", ".join(map(str, sorted(last))) or "none"
+            raise ModelError(
+                f"this network has no map of a stride of {', '.join(map(str, wanted))} pixels, only {have}",
+                f"--set task.strides=[{max(last, default=16)}], or another --model",
+            )
+        extra = sum(stride > max(last) for stride in wanted)
+        return Detector(backbone, levels, len(schema.labels), width=self.width, depth=self.depth, extra=extra)
+
+    def players(self, model: nn.Module) -> tuple[Player, ...]:
+        assert isinstance(model, Detector)
+
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            assert batch.target.boxes is not None
+            scores_NAK, boxes_NA4, points_A2 = model.dense(batch.inputs)
+            true_NM4, labels_NM, real_NM, void_NM = _columns(batch.target.boxes, scores_NAK.device)
+            found = align(
+                scores_NAK.detach().sigmoid(), boxes_NA4.detach(), points_A2, true_NM4, labels_NM, real_NM & ~void_NM,
+                points=self.points,
+            )  # fmt: skip
+            wanted_NAK, counts_NA = _wanted(found, scores_NAK, points_A2, true_NM4, labels_NM, real_NM & void_NM)
+            total = found.share.sum().clamp_min(1.0)
+            each_NAK = F.binary_cross_entropy_with_logits(scores_NAK, wanted_NAK, reduction="none")
+            image_P, point_P = (found.object >= 0).nonzero(as_tuple=True)
+            true_P4 = true_NM4[image_P, found.object[image_P, point_P]]
+            apart_P = 1 - giou(boxes_NA4[image_P, point_P], true_P4)
+            return {
+                "classes": (each_NAK * counts_NA[..., None]).sum() / total,
+                "boxes": self.box * (apart_P * found.share[image_P, point_P]).sum() / total,
+            }
+
+        return (Player.of("detector", model, loss),)
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        return
+
+    def decode(self, output: Any, schema: Schema) -> list[Detection]:
+        return [
+            Detection(each.xyxy, each.scores, each.labels, schema.labels).above(self.threshold)
+            for each in self._found(output)
+        ]
+
+    def meter(self, schema: Schema) -> DetectionMeter:
+        return DetectionMeter(schema.labels)
+
+    def measure(self, meter: DetectionMeter, output: Any, target: Targets) -> None:
+        assert target.boxes is not None
+        meter.update(self._found(output), target.boxes)
+
+    def errors(self, output: Any, target: Targets) -> Tensor:
+        assert target.boxes is not None
+        pairs = zip(self._found(output), target.boxes, strict=True)
+        return torch.tensor([float(mistakes(found, truth, self.threshold)) for found, truth in pairs])
+
+    def fuse(self, outputs: Sequence[Any], weights: Tensor, how: How, schema: Schema) -> Any:
+        raise SpecError("what several detectors say can't be averaged", "ask them one by one")
+
+    def draw(
+        self, meter: DetectionMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
+    ) -> dict[str, Figure]:
+        return pictures(meter, worst, some, self.threshold)
+
+    def _found(self, output: Any) -> list[Found]:
+        scores_NAK, boxes_NA4 = output
+        return [
+            self._of_one(scores, boxes) for scores, boxes in zip(scores_NAK.float(), boxes_NA4.float(), strict=True)
+        ]
+
+    def _of_one(self, scores_AK: Tensor, boxes_A4: Tensor) -> Found:
+        classes = scores_AK.shape[1]
+        values, at = scores_AK.sigmoid().flatten().topk(min(CANDIDATES, scores_AK.numel()))
+        at, values = at[values > LEAST], values[values > LEAST]
+        boxes, labels = boxes_A4[at // classes], at % classes
+        if self.soft:
+            kept, values = soft_nms(boxes, values, labels_M=labels)
+        else:
+            kept = nms(boxes, values, self.overlap, labels)
+            values = values[kept]
+        kept, values = kept[: self.most], values[: self.most]
+        return Found(*(each.cpu().numpy() for each in (boxes[kept], values, labels[kept])))
+
+
+def _columns(boxes: Sequence[Boxes], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """N×M×4 boxes, N×M labels, whether each is one, and whether it says nothing of what is in it."""
+    most = max(1, *(len(each) for each in boxes)) if boxes else 1
+    xyxy = np.zeros((len(boxes), most, 4), np.float32)
+    labels, real, void = (np.zeros((len(boxes), most), kind) for kind in (np.int64, bool, bool))
+    for row, each in enumerate(boxes):
+        xyxy[row, : len(each)], labels[row, : len(each)], real[row, : len(each)] = each.xyxy, each.labels, True
+        for flags in (each.crowd, each.difficult):
+            if flags is not None:
+                void[row, : len(each)] |= flags
+    a, b, c, d = (torch.from_numpy(each).to(device) for each in (xyxy, labels, real, void))
+    return a, b, c, d
+
+
+def _wanted(
+    found: Assigned, scores_NAK: Tensor, points_A2: Tensor, true_NM4: Tensor, labels_NM: Tensor, void_NM: Tensor
+) -> tuple[Tensor, Tensor]:
+    """N×A×K scores that are wanted, and N×A how much each point counts: not at all where something isn't told."""
+    wanted_NAK = torch.zeros_like(scores_NAK)
+    label_NA = labels_NM.gather(1, found.object.clamp_min(0))
+    wanted_NAK.scatter_(2, label_NA[..., None], found.share[..., None])
+    inside_NMA = ((points_A2 > true_NM4[:, :, None, :2]) & (points_A2 < true_NM4[:, :, None, 2:])).all(-1)
+    silent_NA = (inside_NMA & void_NM[..., None]).any(1) & (found.object < 0)
+    return wanted_NAK, (~silent_NA).to(wanted_NAK.dtype)

@@ -1,0 +1,145 @@
+"""What is said of the objects in an image, by whichever task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visus.data.preprocess import Placement
+from visus.data.types import Boxes
+from visus.metrics import DetectionMeter, Found
+from visus.tasks.base import Case
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 3  # objects in the line that stands for a prediction
+NONE = "nothing found"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Detection:
+    """Objects, the surest first: boxes M×4 (left, top, right, bottom, in pixels of the image), scores M in 0…1,
+    labels M, numbers of the names."""
+
+    xyxy: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    image: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Detection({self.text()})"
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @property
+    def each(self) -> list[tuple[str, float, tuple[float, float, float, float]]]:
+        """Name, score and box of every object."""
+        rows = zip(self.labels.tolist(), self.scores.tolist(), self.xyxy.tolist(), strict=True)
+        return [(self.names[label], score, (box[0], box[1], box[2], box[3])) for label, score, box in rows]
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "objects": [{"label": name, "score": score, "box": list(box)} for name, score, box in self.each]
+        }  # fmt: skip
+
+    def text(self) -> str:
+        counts = Counter(self.names[label] for label in self.labels.tolist())
+        said = [f"{count} × {name}" if count > 1 else name for name, count in counts.most_common(SHOWN)]
+        return ", ".join(said) + (", …" if len(counts) > SHOWN else "") if said else NONE
+
+    def plot(self, title: str = "Prediction") -> Figure:
+        from visus import viz
+
+        return viz.picture(self.drawn(), self.text(), title)
+
+    def drawn(self) -> np.ndarray:
+        """The image with the boxes on it, H×W×3 uint8; on a white one where there is none."""
+        from visus import viz
+
+        image = self.image
+        if image is None:
+            right, bottom = np.ceil(self.xyxy[:, 2:].max(0)).astype(int) if len(self) else (8, 8)
+            image = np.full((max(8, bottom), max(8, right), 3), 255, np.uint8)
+        texts = [f"{name} {score:.0%}" for name, score, _ in self.each]
+        return viz.draw_boxes(image, self.xyxy, texts, [viz.palette(label) for label in self.labels.tolist()])
+
+    def crop(self) -> list[np.ndarray]:
+        """The part of the image in each box, h×w×C uint8; a box smaller than a pixel gives one pixel."""
+        if self.image is None:
+            return []
+        height, width = self.image.shape[:2]
+        found = []
+        for left, top, right, bottom in self.xyxy:
+            x, y = min(int(left), width - 1), min(int(top), height - 1)
+            found.append(self.image[y : max(y + 1, int(np.ceil(bottom))), x : max(x + 1, int(np.ceil(right)))].copy())
+        return found
+
+    def to_coco(self, image_id: int = 1, categories: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """COCO's list of results. categories: the id of each name; by default 1, 2, …"""
+        return [
+            {
+                "image_id": image_id,
+                "category_id": label + 1 if categories is None else categories[label],
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "score": score,
+            }
+            for label, (_, score, box) in zip(self.labels.tolist(), self.each, strict=True)
+        ]
+
+    def above(self, threshold: float) -> Detection:
+        """Those that are at least so sure."""
+        kept = self.scores >= threshold
+        return replace(self, xyxy=self.xyxy[kept], scores=self.scores[kept], labels=self.labels[kept])
+
+    def on(self, image: np.ndarray, placement: Placement) -> Detection:
+        height, width = image.shape[:2]
+        xyxy = np.clip(placement.original(self.xyxy), 0, np.array([width, height, width, height], np.float32))
+        inside = ((xyxy[:, 2:] - xyxy[:, :2]) > 0).all(1)  # of what was filled in around an image nothing is said
+        return replace(
+            self, xyxy=xyxy[inside], scores=self.scores[inside], labels=self.labels[inside], image=image
+        )  # fmt: skip
+
+
+def mistakes(found: Found, truth: Boxes, threshold: float) -> int:
+    """How many objects are missed or invented, at IoU 0.5, of what is at least as sure as the threshold."""
+    sure = found.scores >= threshold
+    meter = DetectionMeter([str(label) for label in range(int(max([0, *found.labels, *truth.labels])) + 1)])
+    meter.update([Found(found.xyxy[sure], found.scores[sure], found.labels[sure])], [truth])
+    return meter.mistakes()
+
+
+def pictures(meter: DetectionMeter, worst: Sequence[Case], some: Sequence[Case], threshold: float) -> dict[str, Figure]:
+    """Precision against recall, precision by class, and images with what was found in them."""
+    from visus import viz
+
+    drawn: dict[str, Figure] = {}
+    names = meter.labels
+    curves = [meter.curve(label) for label in range(len(names))]
+    precisions = meter.average_precision()
+    drawn["precision_recall"] = viz.precision_recall(
+        [curve.recall for curve in curves], [curve.precision for curve in curves], precisions[:, 0].tolist(), names
+    )
+    drawn["per_class"] = viz.precisions(precisions[:, 0].tolist(), precisions.mean(1).tolist(), names)
+    for name, title, cases in (("worst", "The most mistakes", worst), ("samples", "What was found", some)):
+        shown = [case for case in cases if case.image is not None][:12]
+        if shown:
+            drawn[name] = viz.pairs(
+                [_truth(case, names) for case in shown],
+                [case.prediction.above(threshold).drawn() for case in shown],  # type: ignore[attr-defined]
+                [case.name for case in shown], ("truth", "found"), title,
+            )  # fmt: skip
+    return drawn
+
+
+def _truth(case: Case, names: Sequence[str]) -> np.ndarray:
+    boxes = case.target.boxes
+    assert boxes is not None
+    scores = np.ones(len(boxes), np.float32)
+    return Detection(boxes.xyxy, scores, boxes.labels, tuple(names), case.image).drawn()
