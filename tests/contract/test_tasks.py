@@ -11,34 +11,55 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from visus.data.preprocess import Placement
-from visus.data.types import Batch, Schema, Target, Targets
+from visus.data.types import Batch, Boxes, Schema, Target, Targets
 from visus.errors import DataError
 from visus.metrics import Score
 from visus.models import TINY
 from visus.models.mlp import MLP
 from visus.models.resnet import ResNet, SmallStem
 from visus.spec import decode, dumps
-from visus.tasks import Case, Classification, Classify, Regress, Regression, Tagging
+from visus.tasks import (
+    AnyTask,
+    Case,
+    Classification,
+    Classify,
+    Detect,
+    Detection,
+    Localisation,
+    Localise,
+    Regress,
+    Regression,
+    Tagging,
+    YoloV1,
+)  # fmt: skip
 from visus.training import AdamW, fit, ready
 
 COUNT, LABELS = 24, ("cat", "dog", "emu")
 NET = ResNet(depths=(1, 1), widths=(8, 16), stem=SmallStem(channels=8))
+DEEP = ResNet(depths=(1, 1, 1), widths=(8, 16, 32), stem=SmallStem(channels=8))
+SIDE = 32  # of images with objects
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A task on some data."""
+    """A task on some data. rate, steps: with which it learns a batch."""
 
-    task: Classify | Regress
+    task: AnyTask
     schema: Schema
     kind: type
     pictures: set[str]
+    rate: float = 0.03
+    steps: int = 60
 
     @property
     def network(self) -> ResNet | MLP:
+        if "boxes" in self.schema.targets:
+            return DEEP
         return NET if self.schema.inputs == "image" else MLP(hidden=(32,))
 
     def batch(self) -> Batch:
+        if "boxes" in self.schema.targets:
+            return objects()
         generator = torch.Generator().manual_seed(0)
         inputs = torch.randn(COUNT, *self.schema.shape, generator=generator)
         if "label" in self.schema.targets:
@@ -52,14 +73,34 @@ class Setting:
 
     def targets(self) -> list[Target]:
         found = self.batch().target
+        if found.boxes is not None:
+            return [Target(boxes=each) for each in found.boxes]
         if found.label is not None:
             return [Target(label=int(each)) for each in found.label]
         if found.labels is not None:
             return [Target(labels=tuple(row.nonzero().flatten().tolist())) for row in found.labels]
         return [Target(values=tuple(row.tolist())) for row in found.values]
 
-    def fitted(self) -> Classify | Regress:
+    def fitted(self) -> AnyTask:
         return self.task.fitted(self.schema, self.batch().target)
+
+
+def objects() -> Batch:
+    """A rectangle on each image, and on some a smaller one: the class is the channel in which it shines."""
+    random = np.random.default_rng(0)
+    inputs, boxes = torch.zeros(COUNT, 3, SIDE, SIDE), []
+    for row in range(COUNT):
+        sides = [random.integers(12, 17, 2), random.integers(6, 9, 2)][: 1 + row % 3 // 2]
+        corners = [random.integers(0, SIDE // 2 - 8 * (number == 0), 2) + number * SIDE // 2 * np.array([0, 1])
+                   for number in range(len(sides))]  # fmt: skip
+        xyxy = np.array([[*corner, *(corner + side)] for corner, side in zip(corners, sides, strict=True)], np.float32)
+        xyxy = xyxy.clip(0, SIDE)
+        labels = random.integers(0, 3, len(xyxy))
+        for (left, top, right, bottom), label in reversed(list(zip(xyxy.astype(int), labels, strict=True))):
+            inputs[row, :, top:bottom, left:right] = 0
+            inputs[row, label, top:bottom, left:right] = 2
+        boxes.append(Boxes(xyxy, labels))
+    return Batch(inputs, Targets(boxes=tuple(boxes)), torch.arange(COUNT))
 
 
 IMAGE, VECTOR = {"inputs": "image", "shape": (3, 12, 12)}, {"inputs": "vector", "shape": (6,)}
@@ -68,6 +109,8 @@ ONE, SOME, MUCH = (
     {"targets": ("labels",), "labels": LABELS},
     {"targets": ("values",), "values": ("weight", "height")},
 )
+FOUND = Schema(inputs="image", shape=(3, SIDE, SIDE), targets=("boxes",), labels=LABELS)
+OBJECTS, PLACE = {"precision_recall", "per_class", "worst", "samples"}, {"overlap", "worst", "samples"}
 NUMBERS = {"scatter_1", "residuals_1", "scatter_2", "residuals_2"}
 SETTINGS = {
     "classes of images": Setting(
@@ -84,6 +127,16 @@ SETTINGS = {
     "labels of vectors": Setting(Classify(threshold=0.3), Schema(**VECTOR, **SOME), Tagging, {"per_class"}),
     "values of images": Setting(Regress(), Schema(**IMAGE, **MUCH), Regression, NUMBERS | {"worst", "samples"}),
     "values of vectors": Setting(Regress(loss="huber"), Schema(**VECTOR, **MUCH), Regression, NUMBERS),
+    "an object": Setting(Localise(hidden=32), FOUND, Localisation, PLACE, rate=0.002),
+    "an object by giou": Setting(
+        Localise(loss="giou", box=2.0, hidden=32), FOUND, Localisation, PLACE, rate=0.002, steps=120
+    ),
+    "objects": Setting(Detect(strides=(4, 8), width=24, depth=1), FOUND, Detection, OBJECTS, rate=0.008),
+    "objects, softly": Setting(Detect(strides=(4,), width=24, soft=True), FOUND, Detection, OBJECTS, rate=0.008),
+    "objects of cells": Setting(YoloV1(channels=32, hidden=None), FOUND, Detection, OBJECTS, rate=0.002),
+    "objects of cells that see all": Setting(
+        YoloV1(channels=16, hidden=64, dropout=0.0), FOUND, Detection, OBJECTS, rate=0.002
+    ),
     "values by l1": Setting(Regress(loss="l1"), Schema(**VECTOR, **MUCH), Regression, NUMBERS),
 }  # fmt: skip
 each_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
@@ -95,7 +148,7 @@ def trained(setting: Setting, steps: int = 0) -> tuple[torch.nn.Module, list[flo
     players = setting.fitted().players(model)
     batch = setting.batch()
     losses = [sum(part.item() for part in players[0].loss(batch).values())]
-    learners = ready(players, AdamW(lr=0.03, weight_decay=0.0))
+    learners = ready(players, AdamW(lr=setting.rate, weight_decay=0.0))
     for step in fit(learners, iter(lambda: batch, None), steps=steps):
         losses.append(sum(part.item() for part in step.losses[players[0].name].values()))
     return model.eval(), losses
@@ -110,7 +163,7 @@ def test_it_has_a_finite_loss_and_learns_one_batch(setting):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def _entropy_of_smoothed(task: Classify | Regress) -> float:
+def _entropy_of_smoothed(task: AnyTask) -> float:
     """The least loss that label smoothing ε leaves, for K classes alike in weight: the entropy of its targets."""
     if not isinstance(task, Classify) or not task.smoothing:
         return 0.0
@@ -149,6 +202,13 @@ def test_predictions_are_in_the_names_and_units_of_the_data(setting):
             assert set(prediction.row()) == {"weight", "height"}
             assert 500 < prediction.row()["weight"] < 1500  # untrained: about the mean of the targets, 1000 and 3
             assert 1 < prediction.row()["height"] < 5
+        elif isinstance(prediction, Detection):
+            assert {each["label"] for each in prediction.row()["objects"]} <= set(LABELS)
+            assert ((prediction.scores >= 0) & (prediction.scores <= 1)).all()
+            assert (np.diff(prediction.scores) <= 0).all()
+        elif isinstance(prediction, Localisation):
+            assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+            assert prediction.present == ("label" in prediction.row())
         else:
             assert [name for name, _ in prediction.top(2)] == [
                 LABELS[i] for i in np.argsort(-prediction.probabilities)[:2]
@@ -198,7 +258,7 @@ def test_scores_are_in_range_and_among_them_is_the_goal(setting):
         assert isinstance(score, Score)
         assert score.n == COUNT
         assert np.isfinite(score.value), name
-        if name not in ("loss", "rmse", "mae", "r2"):
+        if name not in ("loss", "rmse", "mae", "r2", "distance"):
             assert 0 <= score.value <= 1, name
         if score.low is not None:
             assert score.low <= score.value <= score.high, name
@@ -207,7 +267,7 @@ def test_scores_are_in_range_and_among_them_is_the_goal(setting):
 @each_setting
 def test_learning_improves_the_goal(setting):
     goal = setting.task.goal(setting.schema)
-    before, after = (measured(setting, steps)[1].scores()[goal] for steps in (0, 60))
+    before, after = (measured(setting, steps)[1].scores()[goal] for steps in (0, setting.steps))
     assert after.higher
     assert after.value > max(before.value, 0.7)
 

@@ -9,6 +9,7 @@ from visus.nn.localizer import Localizer
 from visus.nn.pyramid import Classifier, Pyramid, Rescale
 from visus.nn.residual import DropPath, PadShortcut, Residual
 from visus.nn.state import WithoutRandomStart, load_state
+from visus.nn.yolo import Yolo
 
 __all__ = [
     "Activation",
@@ -32,6 +33,7 @@ __all__ = [
     "TensorFlowPad",
     "WholeConv2d",
     "WithoutRandomStart",
+    "Yolo",
     "activation",
     "load_state",
     "pooled_head",

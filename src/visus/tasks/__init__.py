@@ -6,8 +6,9 @@ from visus.tasks.detect import Detect
 from visus.tasks.localise import Localisation, Localise
 from visus.tasks.objects import Detection
 from visus.tasks.regress import Regress, Regression
+from visus.tasks.yolo import YoloV1
 
-AnyTask = Classify | Regress | Localise | Detect
+AnyTask = Classify | Regress | Localise | Detect | YoloV1
 
 __all__ = [
     "AnyTask",
@@ -25,4 +26,5 @@ __all__ = [
     "Regression",
     "Tagging",
     "Task",
+    "YoloV1",
 ]

@@ -1,0 +1,169 @@
+"""Which objects, and where, as YOLO's first version has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from visus.data.types import Batch, Boxes, Schema, Targets
+from visus.errors import DataError, ModelError, SpecError
+from visus.metrics import DetectionMeter, Found
+from visus.models import Network
+from visus.nn import Yolo
+from visus.ops.boxes import from_center, iou, nms
+from visus.spec import Variant
+from visus.tasks.base import Case, How
+from visus.tasks.objects import Detection, mistakes, pictures
+from visus.training import Player
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEAST = 1e-3  # the score under which nothing is a detection
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class YoloV1(Variant, frozen=True, tag="yolo_v1"):
+    """Every object with its class and box, by one look at a grid of cells (Redmon et al. 2016, arXiv:1506.02640).
+
+    The cell in which the middle of an object lies learns its class and, by that of its boxes that fits it best, its
+    place; of objects with their middles in one cell it learns the largest. All outputs are linear, and all of the loss
+    is of squares (equation 3).
+
+    boxes: of a cell, B. channels: of the head's four convolutions; the second halves the map, so that 448 pixels and a
+    network of stride 32 give the paper's 7×7 cells. hidden: units of the fully connected layer after them; None: a
+    convolution in its place, for few data. dropout: after it. coordinates, nothing: λ_coord and λ_noobj. overlap: IoU
+    above which of two boxes of a class the surer is kept. threshold: the score from which an object is shown.
+    """
+
+    boxes: Count = 2
+    channels: Count = 1024
+    hidden: Count | None = 4096
+    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+    coordinates: Weight = 5.0
+    nothing: Weight = 0.5
+    overlap: Part = 0.5
+    threshold: Part = 0.2
+    needs: ClassVar[tuple[tuple[str, ...], ...]] = (("boxes",),)
+    exact: ClassVar[bool] = True
+
+    def goal(self, schema: Schema) -> str:
+        return "map50"
+
+    def fitted(self, schema: Schema, targets: Targets) -> YoloV1:
+        if not schema.labels:
+            raise DataError("detection needs the names of the classes, and the data have none")
+        return self
+
+    def assemble(self, network: Network, schema: Schema) -> nn.Module:
+        if len(schema.shape) != 3:
+            raise ModelError("detection takes images, and the data are vectors")
+        with torch.device("meta"), torch.no_grad():
+            shape = network.build(schema.shape).eval().maps(torch.empty(1, *schema.shape))[-1].shape[1:]
+        return Yolo(
+            network.build(schema.shape), (shape[0], shape[1], shape[2]), len(schema.labels), boxes=self.boxes,
+            channels=self.channels, hidden=self.hidden, dropout=self.dropout, size=schema.shape[1:],
+        )  # fmt: skip
+
+    def players(self, model: nn.Module) -> tuple[Player, ...]:
+        assert isinstance(model, Yolo)
+
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            assert batch.target.boxes is not None
+            return self._loss(model, model.cells_of(batch.inputs), batch.target.boxes)
+
+        return (Player.of("detector", model, loss),)
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        return
+
+    def decode(self, output: Any, schema: Schema) -> list[Detection]:
+        return [
+            Detection(each.xyxy, each.scores, each.labels, schema.labels).above(self.threshold)
+            for each in self._found(output)
+        ]
+
+    def meter(self, schema: Schema) -> DetectionMeter:
+        return DetectionMeter(schema.labels)
+
+    def measure(self, meter: DetectionMeter, output: Any, target: Targets) -> None:
+        assert target.boxes is not None
+        meter.update(self._found(output), target.boxes)
+
+    def errors(self, output: Any, target: Targets) -> Tensor:
+        assert target.boxes is not None
+        pairs = zip(self._found(output), target.boxes, strict=True)
+        return torch.tensor([float(mistakes(found, truth, self.threshold)) for found, truth in pairs])
+
+    def fuse(self, outputs: Sequence[Any], weights: Tensor, how: How, schema: Schema) -> Any:
+        raise SpecError("what several detectors say can't be averaged", "ask them one by one")
+
+    def draw(
+        self, meter: DetectionMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
+    ) -> dict[str, Figure]:
+        return pictures(meter, worst, some, self.threshold)
+
+    def _loss(self, model: Yolo, output_NSTV: Tensor, boxes: Sequence[Boxes]) -> dict[str, Tensor]:
+        """Equation 3, the mean over the images."""
+        height, width = model.size
+        rows, columns = model.cells
+        count, split = len(boxes), model.boxes * 5
+        said_NSTB5 = model.each(output_NSTV)
+        image_M, row_M, column_M, truth_M4, label_M = _cells(boxes, rows, columns, height, width, output_NSTV.device)
+        own_MB5 = said_NSTB5[image_M, row_M, column_M]
+        with torch.no_grad():
+            placed_MB4 = model.placed(said_NSTB5)[image_M, row_M, column_M]
+            fits_MB = iou(placed_MB4, from_center(truth_M4)[:, None])[..., 0]
+            best_M = fits_MB.argmax(1)
+        every_M = torch.arange(len(best_M), device=best_M.device)
+        chosen_M5, fit_M = own_MB5[every_M, best_M], fits_MB[every_M, best_M]
+        cell_2 = truth_M4.new_tensor([width / columns, height / rows])
+        middle_M2 = truth_M4[:, :2] / cell_2 - torch.stack((column_M, row_M), 1)
+        sides_M2 = (truth_M4[:, 2:] / truth_M4.new_tensor([width, height])).sqrt()
+        place = (chosen_M5[:, :2] - middle_M2).square().sum() + (chosen_M5[:, 2:4] - sides_M2).square().sum()
+        responsible_NSTB = torch.zeros_like(said_NSTB5[..., 4], dtype=torch.bool)
+        responsible_NSTB[image_M, row_M, column_M, best_M] = True
+        empty = said_NSTB5[..., 4].square().masked_fill(responsible_NSTB, 0.0).sum()
+        classes_MK = output_NSTV[image_M, row_M, column_M, split:]
+        wanted_MK = nn.functional.one_hot(label_M, model.classes).to(classes_MK.dtype)
+        return {
+            "place": self.coordinates * place / count,
+            "object": (chosen_M5[:, 4] - fit_M).square().sum() / count,
+            "nothing": self.nothing * empty / count,
+            "class": (classes_MK - wanted_MK).square().sum() / count,
+        }
+
+    def _found(self, output: Any) -> list[Found]:
+        scores_NAK, boxes_NA4 = output
+        return [self._of_one(scores, boxes) for scores, boxes in zip(scores_NAK, boxes_NA4, strict=True)]
+
+    def _of_one(self, scores_AK: Tensor, boxes_A4: Tensor) -> Found:
+        at_A, label_A = (scores_AK > LEAST).nonzero(as_tuple=True)
+        boxes, values = boxes_A4[at_A], scores_AK[at_A, label_A]
+        kept = nms(boxes, values, self.overlap, label_A)
+        return Found(*(each.cpu().numpy() for each in (boxes[kept], values[kept], label_A[kept])))
+
+
+def _cells(
+    boxes: Sequence[Boxes], rows: int, columns: int, height: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Of each cell's object: image, row, column, box (middle and sides, in pixels) and label."""
+    found: dict[tuple[int, int, int], tuple[list[float], int]] = {}
+    for image, each in enumerate(boxes):
+        order = each.sizes.argsort(kind="stable")  # the largest comes last, and stays
+        for box, label in zip(each.xyxy[order].tolist(), each.labels[order].tolist(), strict=True):
+            left, top, right, bottom = box
+            middle = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+            row = min(int(middle[1] * rows / height), rows - 1)
+            column = min(int(middle[0] * columns / width), columns - 1)
+            found[image, row, column] = (middle, label)
+    places = torch.tensor(list(found), dtype=torch.int64, device=device).reshape(-1, 3)
+    truth = torch.tensor([box for box, _ in found.values()], device=device).reshape(-1, 4)
+    labels = torch.tensor([label for _, label in found.values()], dtype=torch.int64, device=device)
+    return places[:, 0], places[:, 1], places[:, 2], truth, labels
