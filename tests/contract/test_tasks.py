@@ -133,7 +133,7 @@ SETTINGS = {
     ),
     "objects": Setting(Detect(strides=(4, 8), width=24, depth=1), FOUND, Detection, OBJECTS, rate=0.008),
     "objects, softly": Setting(Detect(strides=(4,), width=24, soft=True), FOUND, Detection, OBJECTS, rate=0.008),
-    "objects of cells": Setting(YoloV1(channels=32, hidden=None), FOUND, Detection, OBJECTS, rate=0.002),
+    "objects of cells": Setting(YoloV1(channels=32, hidden=0), FOUND, Detection, OBJECTS, rate=0.002),
     "objects of cells that see all": Setting(
         YoloV1(channels=16, hidden=64, dropout=0.0), FOUND, Detection, OBJECTS, rate=0.002
     ),

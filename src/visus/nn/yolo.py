@@ -18,13 +18,13 @@ class Yolo(nn.Module):
     of width and height as shares of the image's) and how well they fit, and K class probabilities.
 
     shape: C×H×W of the trunk's last map, which has two rows and columns a cell. channels: of the head's four
-    convolutions. hidden: units of the fully connected layer that sees all cells at once; None for a convolution of each
+    convolutions. hidden: units of the fully connected layer that sees all cells at once; 0 for a convolution of each
     cell in its place. dropout: after that layer. size: height and width of the input.
     """
 
     def __init__(
         self, backbone: Pyramid, shape: tuple[int, int, int], classes: int, *, boxes: int, channels: int,
-        hidden: int | None, dropout: float, size: tuple[int, ...],
+        hidden: int, dropout: float, size: tuple[int, ...],
     ) -> None:  # fmt: skip
         super().__init__()
         self.backbone, self.boxes, self.classes, self.size = backbone, boxes, classes, (size[0], size[1])
@@ -41,7 +41,7 @@ class Yolo(nn.Module):
                 )
             ]
         )
-        if hidden is None:
+        if not hidden:
             self.last: nn.Module = nn.Conv2d(channels, outputs, 1)
         else:
             count = self.cells[0] * self.cells[1]

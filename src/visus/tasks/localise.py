@@ -195,7 +195,7 @@ class Localise(Variant, frozen=True, tag="localise"):
             shown = [case for case in cases if case.image is not None][:12]
             if shown:
                 drawn[name] = viz.pairs(
-                    [_truth(case.target, schema.labels, case.image).drawn() for case in shown],
+                    [_truth(case.target, schema.labels, case.image).drawn(sure=False) for case in shown],
                     [case.prediction.objects.drawn() for case in shown],  # type: ignore[attr-defined]
                     [case.name for case in shown], ("truth", "found"), title,
                 )  # fmt: skip

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # objects in the line that stands for a prediction
 NONE = "nothing found"
+DRAWN = 384  # pixels: about the longer side of small images when they are drawn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -59,16 +60,19 @@ class Detection:
 
         return viz.picture(self.drawn(), self.text(), title)
 
-    def drawn(self) -> np.ndarray:
-        """The image with the boxes on it, H×W×3 uint8; on a white one where there is none."""
+    def drawn(self, *, sure: bool = True) -> np.ndarray:
+        """The image with the boxes on it, H×W×3 uint8; a small one is enlarged a whole number of times first, so that
+        there is room for names. On a white one where there is none. sure: whether scores are told."""
         from visus import viz
 
         image = self.image
         if image is None:
             right, bottom = np.ceil(self.xyxy[:, 2:].max(0)).astype(int) if len(self) else (8, 8)
             image = np.full((max(8, bottom), max(8, right), 3), 255, np.uint8)
-        texts = [f"{name} {score:.0%}" for name, score, _ in self.each]
-        return viz.draw_boxes(image, self.xyxy, texts, [viz.palette(label) for label in self.labels.tolist()])
+        times = max(1, round(DRAWN / max(image.shape[:2])))
+        image = image.repeat(times, 0).repeat(times, 1)
+        texts = [f"{name} {score:.0%}" if sure else name for name, score, _ in self.each]
+        return viz.draw_boxes(image, times * self.xyxy, texts, [viz.palette(label) for label in self.labels.tolist()])
 
     def crop(self) -> list[np.ndarray]:
         """The part of the image in each box, h×w×C uint8; a box smaller than a pixel gives one pixel."""
@@ -142,4 +146,4 @@ def _truth(case: Case, names: Sequence[str]) -> np.ndarray:
     boxes = case.target.boxes
     assert boxes is not None
     scores = np.ones(len(boxes), np.float32)
-    return Detection(boxes.xyxy, scores, boxes.labels, tuple(names), case.image).drawn()
+    return Detection(boxes.xyxy, scores, boxes.labels, tuple(names), case.image).drawn(sure=False)

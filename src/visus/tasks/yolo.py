@@ -37,14 +37,14 @@ class YoloV1(Variant, frozen=True, tag="yolo_v1"):
     is of squares (equation 3).
 
     boxes: of a cell, B. channels: of the head's four convolutions; the second halves the map, so that 448 pixels and a
-    network of stride 32 give the paper's 7×7 cells. hidden: units of the fully connected layer after them; None: a
+    network of stride 32 give the paper's 7×7 cells. hidden: units of the fully connected layer after them; 0: a
     convolution in its place, for few data. dropout: after it. coordinates, nothing: λ_coord and λ_noobj. overlap: IoU
     above which of two boxes of a class the surer is kept. threshold: the score from which an object is shown.
     """
 
     boxes: Count = 2
     channels: Count = 1024
-    hidden: Count | None = 4096
+    hidden: Annotated[int, msgspec.Meta(ge=0)] = 4096
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
     coordinates: Weight = 5.0
     nothing: Weight = 0.5

@@ -80,7 +80,7 @@ def precision_recall(
     """
     known = [each for each in np.argsort([-area for area in areas], kind="stable").tolist() if not isnan(areas[each])]
     shown = known if len(known) <= _CURVES else [*known[: _CURVES // 2], *known[-_CURVES // 2 :]]
-    drawn = style.figure(6.4, 4.0)
+    drawn = style.figure(7.6, 4.0)
     note = f"mean of {len(known)} classes: {np.mean([areas[each] for each in known]):.3f}" if known else "no objects"
     axes = style.panel(drawn.subplots(), "Precision and recall at IoU 0.5", "recall", "precision", note=note)
     for row, each in enumerate(shown):
@@ -91,7 +91,8 @@ def precision_recall(
         axes.plot(x, y, color=palette(each), linewidth=1.6, linestyle=line, label=name)
     axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
     if shown:
-        style.legend(axes, loc="lower left")
+        fonts = {"family": list(style.families()), "size": style.SMALL}
+        drawn.legend(loc="outside right center", frameon=False, labelcolor=style.INK, prop=fonts, handlelength=1.4)
     return drawn
 
 
