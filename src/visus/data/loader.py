@@ -24,7 +24,7 @@ from visus.data.order import epoch_order
 from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
 from visus.data.source import PLAIN, Resources, Source
-from visus.data.types import Batch, Schema, Skipped, Target, Targets
+from visus.data.types import Batch, Schema, Skipped, Target, Targets, sent
 from visus.errors import DataError
 
 Progress = Callable[[int, int], None]  # done, total
@@ -72,7 +72,7 @@ def free_memory() -> int:
 @final
 @dataclass
 class InMemory:
-    """All samples, or features of them, in one tensor. inputs: N×…, a row for each of `rows`."""
+    """All samples, or features of them, in one tensor. inputs: N×…, a row for each of `rows`, on any device."""
 
     samples: Samples
     rows: Tensor
@@ -81,8 +81,21 @@ class InMemory:
     targets: Targets
 
     def gather(self, positions: Tensor) -> Batch:
-        inputs = self.inputs.index_select(0, positions)  # whole rows, which indexing copies value by value
+        places = sent(positions, self.inputs.device)
+        inputs = self.inputs.index_select(0, places)  # whole rows, which indexing copies value by value
         return Batch(inputs, self.targets.pick(positions), self.rows[positions])
+
+    def on(self, device: torch.device) -> InMemory:
+        """The same in a device's memory; rows stay where they are."""
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+
+
+def beside(prepared: Prepared, device: torch.device) -> Prepared:
+    """A split that is in memory, in a CUDA device's own where it takes a quarter of what is free there at most."""
+    if device.type != "cuda" or not isinstance(prepared, InMemory):
+        return prepared
+    free, _ = torch.cuda.mem_get_info(device)
+    return prepared.on(device) if 4 * prepared.inputs.nbytes <= free else prepared
 
 
 def read_all(
@@ -191,7 +204,7 @@ class Loader:
         """Every sample once, in order, not augmented."""
         for positions in torch.split(torch.arange(len(self.prepared.rows)), self.batch):
             batch = self.prepared.gather(positions)
-            yield self._to_device(replace(batch, inputs=self.preprocess.normalize(batch.inputs.to(self.device))))
+            yield self._to_device(replace(batch, inputs=self.preprocess.normalize(sent(batch.inputs, self.device))))
 
     def _numbers(self, step: int) -> Iterator[tuple[int, int, Tensor]]:
         while True:
@@ -204,7 +217,7 @@ class Loader:
 
     def _training_batch(self, epoch: int, index: int, positions: Tensor) -> Batch:
         batch = self.prepared.gather(positions)
-        batch = replace(batch, inputs=batch.inputs.to(self.device, non_blocking=True))
+        batch = replace(batch, inputs=sent(batch.inputs, self.device))
         if isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle():
             draws = generator(self.seed, epoch, index, *((self.rank,) if self.ranks > 1 else ()))
             batch = self.augment.apply(batch, draws, self.preprocess.fill)

@@ -97,6 +97,13 @@ class Target:
     image: np.ndarray | None = None
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device. CUDA fetches it from memory that stays in place, so that nobody waits for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The targets of many samples, a column a field.
@@ -148,11 +155,13 @@ class Targets:
     def pick(self, rows: Tensor) -> Targets:
         """The targets of some rows (int64)."""
         chosen = rows.tolist() if self.boxes is not None or self.captions is not None else ()
-        return self._each(lambda column: column[rows], lambda column: tuple(column[row] for row in chosen))
+        return self._each(
+            lambda column: column[rows.to(column.device)], lambda column: tuple(column[row] for row in chosen)
+        )
 
     def to(self, device: torch.device) -> Targets:
         """The tensors on a device."""
-        return self._each(lambda column: column.to(device), lambda column: column)
+        return self._each(lambda column: sent(column, device), lambda column: column)
 
     def _each(self, tensor: Callable[[Tensor], Tensor], ragged: Callable[[Any], Any]) -> Targets:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -24,10 +24,11 @@ def resize(x_NCHW: Tensor, size: tuple[int, int], interpolation: Interpolation =
         raise ValueError(f"can't resize to {height}×{width} pixels")
     if interpolation == "nearest":
         return F.interpolate(x_NCHW, size, mode="nearest-exact") if x_NCHW.shape[-2:] != size else x_NCHW
-    if x_NCHW.shape[-1] != width:
-        x_NCHW = F.interpolate(x_NCHW, (x_NCHW.shape[-2], width), mode=interpolation, antialias=True)
-    if x_NCHW.shape[-2] != height:
-        # torch takes the three channels of a uint8 image of width 1 for its pixels, so each channel goes by itself
-        alone = x_NCHW.reshape(-1, 1, x_NCHW.shape[-2], 1) if width == 1 else x_NCHW
-        x_NCHW = F.interpolate(alone, size, mode=interpolation, antialias=True).reshape(*x_NCHW.shape[:2], *size)
-    return x_NCHW
+    if x_NCHW.shape[-2:] == size:
+        return x_NCHW
+    if width > 1 and x_NCHW.shape[-1] > 1:
+        return F.interpolate(x_NCHW, size, mode=interpolation, antialias=True)
+    # torch takes the three channels of a uint8 image of width 1 for its pixels, so each channel goes by itself
+    alone = F.interpolate(x_NCHW, (x_NCHW.shape[-2], width), mode=interpolation, antialias=True)
+    alone = alone.reshape(-1, 1, *alone.shape[-2:])
+    return F.interpolate(alone, size, mode=interpolation, antialias=True).reshape(*x_NCHW.shape[:2], *size)

@@ -44,6 +44,7 @@ def sweep(
     rates, losses, smooth, average = [], [], [], 0.0
     try:
         for step in fit(learners, batches, steps=STEPS, rate=factor, precision=precision):
+            step.check()
             loss = sum(part.item() for parts in step.losses.values() for part in parts.values())
             average = SMOOTHING * average + (1 - SMOOTHING) * loss
             rates.append(step.rate)

@@ -24,6 +24,7 @@ import torch
 
 from visus.errors import RunError, SpecError, TrainingError, VisusError
 from visus.nn.across import Board, using
+from visus.run import launch
 from visus.run.stopping import Interrupted, stop_asked
 from visus.training.ranks import ALONE, Ranks
 
@@ -100,22 +101,23 @@ def together() -> Iterator[Job]:
 
 
 def _restarts() -> int:
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    return launch.number("TORCHELASTIC_RESTART_COUNT", 0)
 
 
 def _place() -> Ranks:
-    """What torchrun's variables say; other launchers set some of them."""
-    found = os.environ
-    count = int(found.get("WORLD_SIZE", "1"))
+    """Where this process is among those that torchrun started."""
+    count = launch.number("WORLD_SIZE", 1)
     if count == 1:
         return ALONE
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in found]
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not launch.stated(name)]
     if missing:
         raise SpecError(
             f"WORLD_SIZE is {count}, and {', '.join(missing)} isn't set", "start with torchrun, or unset WORLD_SIZE"
         )
-    beside = int(found.get("LOCAL_WORLD_SIZE", "1"))
-    return Ranks(int(found["RANK"]), count, int(found.get("LOCAL_RANK", "0")), beside)
+    rank = launch.number("RANK", 0)
+    if not rank < count:
+        raise SpecError(f"rank {rank} of {count} can't be", "ranks are numbered from 0")
+    return Ranks(rank, count, launch.number("LOCAL_RANK", 0), launch.number("LOCAL_WORLD_SIZE", 1))
 
 
 def _meet(ranks: Ranks) -> Watchman:

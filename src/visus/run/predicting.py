@@ -28,6 +28,7 @@ from visus.data.image import printable
 from visus.errors import RunError, SpecError, UnreadableImage, require_count
 from visus.files import sync_folder, write_atomic
 from visus.prediction import Predictor, load
+from visus.run import launch
 from visus.run.device import device_of
 from visus.run.inputs import Inputs, answers, find_inputs
 from visus.run.tables import Writer, writer_of
@@ -198,16 +199,11 @@ def share_of(rank: int | None, ranks: int | None) -> tuple[int, int]:
     """
     if (rank is None) != (ranks is None):
         raise SpecError("rank and ranks belong together", "give both, or neither")
-    given = (rank, ranks)
     if rank is None or ranks is None:
-        given = tuple(os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))  # type: ignore[assignment]
-    try:
-        found, count = (int(each) for each in given if each is not None)
-    except ValueError:
-        raise SpecError(f"RANK={given[0]} and WORLD_SIZE={given[1]}: aren't whole numbers", "unset them") from None
-    if not 0 <= found < count:
-        raise SpecError(f"rank {found} of {count} can't be", "ranks are numbered from 0")
-    return found, count
+        rank, ranks = launch.number("RANK", 0), launch.number("WORLD_SIZE", 1)
+    if not 0 <= rank < ranks:
+        raise SpecError(f"rank {rank} of {ranks} can't be", "ranks are numbered from 0")
+    return rank, ranks
 
 
 def piece_of(count: int) -> int:
@@ -223,10 +219,9 @@ def _own_device(name: str, ranks: int) -> str:
     """An accelerator of its own for each process of a machine."""
     import torch
 
-    local = os.environ.get("LOCAL_RANK", "")
-    if ranks == 1 or name not in ("auto", "cuda") or not local.isdigit() or not torch.cuda.is_available():
+    if ranks == 1 or name not in ("auto", "cuda") or not launch.stated("LOCAL_RANK") or not torch.cuda.is_available():
         return name
-    return f"cuda:{int(local) % torch.cuda.device_count()}"
+    return f"cuda:{launch.number('LOCAL_RANK', 0) % torch.cuda.device_count()}"
 
 
 def _claim(place: _Place, overwrite: bool) -> None:

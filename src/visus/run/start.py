@@ -11,7 +11,7 @@ from torch import nn
 
 from visus.adaptation import Full, Linear, Partial, Scratch, Stage, features_of, groups, split
 from visus.adaptation import Plan as Adaptation
-from visus.data.loader import Loader, free_memory, prepare
+from visus.data.loader import Loader, beside, free_memory, prepare
 from visus.data.types import Skipped
 from visus.errors import SpecError
 from visus.models import Cut
@@ -110,6 +110,8 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
             prepared = prepare(
                 samples, plan.schema, plan.preprocess, bad=recipe.data.bad, progress=bar, resources=resources, room=room
             )
+            if name == "train":
+                prepared = beside(prepared, device)
         ranks.require_same(f"readable samples in {name}", len(prepared.rows))
         batch = _batch(recipe.budget, len(prepared.rows))
         if name == "train":
@@ -142,7 +144,8 @@ def known_features(start: Start, loaders: dict[str, Loader], precision: torch.dt
         if name in loaders:
             assert start.fixed is not None
             with watch.work(f"features of {name}") as bar:
-                found[name] = features_of(start.fixed, loaders[name], precision=precision, progress=bar)
+                loader = features_of(start.fixed, loaders[name], precision=precision, progress=bar)
+                found[name] = replace(loader, prepared=beside(loader.prepared, loader.device))
     return found
 
 

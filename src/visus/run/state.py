@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
-from visus.training import Learner
+from visus.training import Learner, Step
 from visus.training.checkpoint import Checkpoint, random_state, set_random_state
 from visus.training.divided import put, whole
 from visus.training.loop import load_optimizer_state, optimizer_state
@@ -27,6 +28,19 @@ class State:
     seconds: float = 0.0
     best: int | None = None  # index into history
     skipped: int = 0
+
+    def add(self, steps: list[Step]) -> None:
+        """Wait for steps, add what they found, and forget them. Raises NotFinite."""
+        if not steps:
+            return
+        steps[-1].check()
+        self.skipped += sum(torch.stack([step.skipped for step in steps]).tolist())
+        for player, parts in steps[0].losses.items():
+            for name in parts:
+                key = name if len(steps[0].losses) == 1 else f"{player}/{name}"
+                for value in torch.stack([step.losses[player][name] for step in steps]).tolist():
+                    self.sums[key] = self.sums.get(key, 0.0) + value
+        steps.clear()
 
 
 def to_checkpoint(

@@ -39,9 +39,11 @@ from visus.run.track import Events
 from visus.run.tuning import Trial, compiled_players, unchanged
 from visus.run.watch import Silent, Terminal, Watch
 from visus.text import counted
-from visus.training import Learner, NotFinite, OneCycle, Player, fit, ready
+from visus.training import Learner, NotFinite, OneCycle, Player, Step, fit, ready
 from visus.training.checkpoint import SUFFIX, Checkpoint, newest, read, rotate, write
 from visus.training.divided import put, whole
+
+READING = 0.1  # seconds: losses are read so often, since reading one waits for an accelerator
 
 
 def train_recipe(
@@ -245,7 +247,8 @@ class _Training:
             return
         schedule, epochs = self.recipe.schedule, self.recipe.budget.epochs
         batches: Any = self._training_loader.train(state.step * self.turns)
-        began = time.perf_counter() - state.seconds
+        unread, note = list[Step](), ""
+        looked = began = time.perf_counter() - state.seconds
         with self.watch.work("training") as bar:
             steps = fit(
                 self.learners, batches, steps=self.steps, start=state.step,
@@ -257,14 +260,14 @@ class _Training:
             for step in steps:
                 if self.average is not None:
                     self.average.update_parameters(self.model)
-                state.step, state.skipped = step.index + 1, state.skipped + step.skipped
-                for player, parts in step.losses.items():
-                    for name, value in parts.items():
-                        key = name if len(step.losses) == 1 else f"{player}/{name}"
-                        state.sums[key] = state.sums.get(key, 0.0) + value.item()
-                state.seconds = time.perf_counter() - began
+                state.step = step.index + 1
+                unread.append(step)
                 epoch, within = divmod(state.step, self.steps_per_epoch)
-                bar(state.step, self.steps, self._note(state, within))
+                if within == 0 or time.perf_counter() - looked >= READING:
+                    state.add(unread)
+                    note, looked = self._note(state, within), time.perf_counter()
+                state.seconds = time.perf_counter() - began
+                bar(state.step, self.steps, note)
                 if within == 0:
                     self._end_epoch(state, epoch, step.rate, events)
                     self._mode(epoch)
@@ -273,6 +276,7 @@ class _Training:
                         break
                     began = time.perf_counter() - state.seconds  # measuring and saving aren't training
                 if self.ranks.any(asked.is_set()):
+                    state.add(unread)
                     self._save(state)
                     self._stop(state)
         batches.close()

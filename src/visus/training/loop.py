@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from visus.errors import TrainingError
 from visus.training.divided import as_divided, divided, joined
 from visus.training.optim import Optimizer, with_momenta
 from visus.training.player import Player
+
+AHEAD = 2  # steps that the processor goes ahead of a CUDA device before it looks at what was found
 
 
 class NotFinite(TrainingError):
@@ -45,13 +48,15 @@ class Step:
 
     losses: player → part → scalar of its last turn, detached, on the device: reading one waits for it.
     rate: the first learner's; of its groups the highest, which is the one that the optimiser's settings name.
-    skipped: whether a gradient wasn't finite, so that a player wasn't moved.
+    skipped: bool scalar on the device: whether a gradient wasn't finite, so that a player wasn't moved.
+    check: waits for this step and those before it; raises NotFinite as `fit` does, which may notice some steps later.
     """
 
     index: int
     losses: dict[str, dict[str, Tensor]]
     rate: float
-    skipped: bool
+    skipped: Tensor
+    check: Callable[[], None]
 
 
 def ready(players: Sequence[Player], optim: Optimizer) -> tuple[Learner, ...]:
@@ -72,16 +77,19 @@ def fit(
     accumulate: int = 1,
     precision: torch.dtype = torch.float32,
     skips: int = 10,
+    ahead: int | None = None,
 ) -> Iterator[Step]:
     """Train from step `start` to `steps`, one turn of every player a step; the caller logs, evaluates, saves and stops.
 
     rate, momentum: of the share of the run that is done. clip: the greatest norm of a player's gradient.
     accumulate: batches a player's step. precision: of autocast. skips: steps in a row that may be skipped for gradients
-    that aren't finite. Raises NotFinite after that, or at once when a loss isn't; TrainingError when batches run out.
+    that aren't finite. ahead: steps that may be under way before the numbers of one are looked at; None: AHEAD of a
+    CUDA device, else 0. Nobody is moved by a number that isn't finite, looked at or not.
+    Raises NotFinite when a loss isn't finite, or after too many skips; TrainingError when batches run out.
     """
-    stream, skipped = iter(batches), 0
+    stream, late = iter(batches), _Late(skips)
     for index in range(start, steps):
-        losses, bad = {}, False
+        losses, found, skipped = {}, list[_Number](), list[Tensor]()
         for learner in learners:
             _move(learner, rate(index / steps), momentum(index / steps))
             player, device = learner.player, learner.player.parameters[0].device.type
@@ -100,28 +108,84 @@ def fit(
                     first, *others = (part.float() for part in parts.values())
                     total = sum(others, first)
                     total = total / accumulate if accumulate > 1 else total
-                    if not isfinite(total.item()):
-                        found = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
-                        rows = tuple(batch.rows.tolist())
-                        raise NotFinite(f"the loss isn't a number at step {index + 1}: {player.name}: {found}", rows)
-                    for name, part in parts.items():
-                        sums[name] = sums.get(name, 0) + part.detach() / accumulate
+                    known = {name: part.detach() for name, part in parts.items()}
+                    found.append(_Number(total.detach(), player.name, batch.rows, known))
+                    for name, part in known.items():
+                        sums[name] = sums.get(name, 0) + part / accumulate
                     torch.autograd.backward(total, inputs=_learning(player))
                 if clip is not None:
                     norm = nn.utils.clip_grad_norm_(player.parameters, clip)
                 else:
                     norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
-                if isfinite(joined(norm).item()):
-                    with_momenta(learner.optimizer)
-                    learner.optimizer.step()
-                else:
-                    bad = True
+                found.append(_Number(joined(norm), player.name, batch.rows))
+                turn = torch.stack([number.value for number in found[-accumulate - 1 :]])
+                skipped.append(_step_unless(~turn.isfinite().all(), learner.optimizer))
             losses[player.name] = sums
-        skipped = skipped + 1 if bad else 0
-        if skipped > skips:
-            rows = tuple(batch.rows.tolist())
-            raise NotFinite(f"the gradient wasn't finite in {skipped} steps in a row, to step {index + 1}", rows)
-        yield Step(index, losses, max(group["lr"] for group in learners[0].optimizer.param_groups), bad)
+        late.add(index, found)
+        if ahead is None:
+            ahead = AHEAD if skipped[0].is_cuda else 0
+        late.look(ahead)
+        highest = max(group["lr"] for group in learners[0].optimizer.param_groups)
+        yield Step(index, losses, highest, torch.stack(skipped).any(), late.look)
+    late.look()
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A scalar that must be finite: the loss of a batch, with its parts, or the norm of a gradient."""
+
+    value: Tensor
+    player: str
+    rows: Tensor
+    parts: dict[str, Tensor] | None = None
+
+
+class _Late:
+    """Looks at numbers some steps after they were asked for, so that an accelerator always has work waiting."""
+
+    def __init__(self, skips: int) -> None:
+        self.skips, self.row = skips, 0
+        self.waiting: deque[tuple[int, Tensor, torch.cuda.Event | None, list[_Number]]] = deque()
+
+    def add(self, index: int, found: list[_Number]) -> None:
+        values, event = torch.stack([number.value for number in found]), None
+        if values.is_cuda:
+            values = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+        self.waiting.append((index, values, event, found))
+
+    def look(self, left: int = 0) -> None:
+        """At all steps but the last `left`. Raises NotFinite."""
+        while len(self.waiting) > left:
+            index, values, event, found = self.waiting.popleft()
+            if event is not None:
+                event.synchronize()
+            bad = [number for value, number in zip(values.tolist(), found, strict=True) if not isfinite(value)]
+            for number in bad:
+                if number.parts is not None:
+                    told = ", ".join(f"{name} {part.item():g}" for name, part in number.parts.items())
+                    rows = tuple(number.rows.tolist())
+                    raise NotFinite(f"the loss isn't a number at step {index + 1}: {number.player}: {told}", rows)
+            self.row = self.row + 1 if bad else 0
+            if self.row > self.skips:
+                problem = f"the gradient wasn't finite in {self.row} steps in a row, to step {index + 1}"
+                raise NotFinite(problem, tuple(found[-1].rows.tolist()))
+
+
+def _step_unless(bad: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+    """Move, unless `bad` (bool scalar) is true, which is returned.
+
+    torch's fused optimisers look at it on the device, where it is; for others it has to be waited for.
+    """
+    with_momenta(optimizer)
+    group = optimizer.param_groups[0]
+    if group.get("fused") and bad.device.type in ("cpu", "cuda") and not divided(group["params"][0]):
+        optimizer.found_inf, optimizer.grad_scale = bad.float(), None  # type: ignore[attr-defined]
+        optimizer.step()
+    elif not bad.item():
+        optimizer.step()
+    return bad
 
 
 def _learning(player: Player) -> list[nn.Parameter] | None:

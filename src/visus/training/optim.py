@@ -62,17 +62,16 @@ Optimizer = SGD | AdamW
 
 
 def with_momenta(optimizer: torch.optim.Optimizer) -> None:
-    """Give parameters that were thawed a momentum of zero, with which their first step is that of a new optimiser.
+    """Give parameters that have none a momentum of zero, with which their first step is that of a new optimiser.
 
-    torch's fused SGD takes the momenta of all or of none.
+    torch's fused SGD takes the momenta of all or of none, and leaves new ones undefined where it skips the first step.
     """
     for group in optimizer.param_groups:
         if not (group.get("fused") and group.get("momentum")):
             continue
-        learning = [parameter for parameter in group["params"] if parameter.grad is not None]
-        new = [each for each in learning if "momentum_buffer" not in optimizer.state.get(each, {})]
-        for each in new if len(new) < len(learning) else ():
-            optimizer.state[each]["momentum_buffer"] = torch.zeros_like(each)
+        for each in group["params"]:
+            if each.grad is not None and "momentum_buffer" not in optimizer.state.get(each, {}):
+                optimizer.state[each]["momentum_buffer"] = torch.zeros_like(each)
 
 
 def _tables(groups: Sequence[Group], lr: float, decay: float) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,15 @@ def test_every_engine_says_what_the_network_says(kind: Kind, resnet: tuple[Netwo
         assert difference(engine(x), predictor.network_outputs(x)) < CLOSE[kind.precision]
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_int8_bears_attention(name: Any, tmp_path: Path) -> None:
+    # one range for all values of a map, as for convolutions, is off by a fifth of the greatest score here
+    predictor, kind = predictor_of("vit"), Kind(engine=name, precision="int8")
+    write(kind, predictor, tmp_path, example(predictor, 32))
+    engine, x = load(kind, predictor, tmp_path), example(predictor, 8)
+    assert difference(engine(x), predictor.network_outputs(x)) < CLOSE["int8"]
+
+
 EXPORTED = ("lenet5", "alexnet", "googlenet", "resnet", "densenet", "mobilenet_v3", "efficientnet", "senet", "vit")
 
 
@@ -158,13 +168,14 @@ def test_quantising_asks_no_server(resnet: tuple[NetworkPredictor, Path], tmp_pa
     program = f"""
 import socket, sys
 from pathlib import Path
+from typing import Any
 import torch
 tried = []
 socket.socket.connect = lambda self, address: tried.append(address)
 socket.getaddrinfo = lambda *given, **named: tried.append(given)
 from visus.prediction.engines.quantized import openvino_int8
 openvino_int8(Path({str(folder / "float32.onnx")!r}), Path({str(tmp_path / "int8.xml")!r}),
-    torch.zeros(4, 3, 32, 32, dtype=torch.uint8))
+    torch.zeros(4, 3, 32, 32, dtype=torch.uint8), attention=False)
 import openvino, nncf
 assert sys.modules["openvino_telemetry"] is None
 assert not tried, tried

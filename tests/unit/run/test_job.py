@@ -14,6 +14,7 @@ from tests.ranks import Ended, on_ranks
 from visus.errors import SpecError
 from visus.run import training
 from visus.run.job import alone
+from visus.run.predicting import share_of
 from visus.run.watch import Silent
 from visus.training import Step
 
@@ -124,3 +125,21 @@ def test_variables_that_lack_others_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(SpecError, match="RANK, MASTER_ADDR, MASTER_PORT isn't set"):
         train(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("WORLD_SIZE", "two", "WORLD_SIZE=two: isn't a whole number"), ("RANK", "-1", "RANK=-1: isn't a whole number"),
+     ("RANK", "2", "rank 2 of 2 can't be")],
+)  # fmt: skip
+def test_variables_that_make_no_sense_are_refused(
+    name: str, value: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for each in given.items():
+        monkeypatch.setenv(*each)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SpecError, match=said):
+        train(tmp_path / "run")
+    with pytest.raises(SpecError, match=said):
+        share_of(None, None)

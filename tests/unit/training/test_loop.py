@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
+from math import nan
 
 import pytest
 import torch
@@ -237,6 +238,47 @@ def test_a_gradient_that_is_no_number_skips_the_step(clip):
     assert same(seen[0][1], seen[1][1])
     assert not same(seen[1][1], seen[2][1])
     assert all(w.isfinite().all() for w in seen[2][1])
+
+
+@pytest.mark.parametrize("optim", [SGD(lr=0.1), AdamW(lr=0.01)])
+def test_a_skipped_step_leaves_an_optimiser_as_if_it_had_not_been(optim):
+    skipping, plain = network(), network()
+    learners = ready([exploding(skipping, lambda number: number in (0, 3))], optim)  # 0: before there are momenta
+    list(fit(learners, batches(), steps=6))
+    run(plain, optim, (batch(number) for number in (1, 2, 4, 5)), steps=4)
+    assert same(weights(skipping), weights(plain))
+
+
+def broken(model: nn.Module, bad: int) -> Player:
+    good = classifier(model)
+    return Player("c", good.groups, lambda b: {"loss": good.loss(b)["loss"] * (nan if b.rows[0] == 8 * bad else 1.0)})
+
+
+def test_a_loop_that_is_ahead_moves_nobody_by_what_it_has_not_looked_at():
+    model = network()
+    seen: list[list[Tensor]] = []
+    with pytest.raises(NotFinite, match=r"at step 3: c: loss nan") as raised:
+        seen.extend(weights(model) for _ in fit(ready([broken(model, 2)], SGD()), batches(), steps=9, ahead=2))
+    assert raised.value.rows == tuple(range(16, 24))
+    assert len(seen) == 4  # the one that broke and one more, before it was looked at
+    assert same(seen[1], seen[2])
+    assert not same(seen[2], seen[3])
+
+
+def test_a_loop_that_is_ahead_looks_when_it_is_asked_and_at_the_end():
+    ahead = fit(ready([broken(network(), 1)], SGD()), batches(), steps=9, ahead=5)
+    next(ahead).check()
+    with pytest.raises(NotFinite, match="at step 2"):
+        next(ahead).check()
+    with pytest.raises(NotFinite, match="at step 3"):
+        list(fit(ready([broken(network(), 2)], SGD()), batches(), steps=3, ahead=5))
+
+
+def test_a_loop_that_is_ahead_counts_skipped_steps_in_a_row():
+    learners = ready([exploding(network(), lambda number: number != 2)], SGD())
+    with pytest.raises(NotFinite, match="3 steps in a row, to step 6") as raised:
+        list(fit(learners, batches(), steps=9, ahead=2, skips=2))
+    assert raised.value.rows == tuple(range(40, 48))
 
 
 def test_too_many_skipped_steps_in_a_row_are_an_error():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ from visus.data.identity import Identity
 
 MARK = struct.Struct("<16sIIII")  # the identity's key, height and width of the original, checksums: of pixels, of this
 PIXELS, MARKS = "pixels.bin", "marks.bin"
-AT_ONCE = 64 << 20  # bytes of pixels that are synced together
+AT_ONCE, AT_LEAST = 1 << 30, 30.0  # bytes of pixels that are synced together, or those of so many seconds
 
 
 @final
@@ -41,7 +42,7 @@ class Pixels:
         self._pixels, self._marks = _Rows(folder / PIXELS, size), _Rows(folder / MARKS, MARK.size)
         self._alone = threading.Lock()
         self._waiting: dict[int, bytes] = {}  # marks of rows that were written and may not be on the disk yet
-        self._count = 0  # of those that nobody has begun to sync
+        self._count, self._since = 0, time.monotonic()  # of those that nobody has begun to sync
         self._syncing: Future[None] | None = None
         self._writer = ThreadPoolExecutor(1)
         self._broken = False
@@ -78,8 +79,8 @@ class Pixels:
             self._waiting[row] = mark
             self._count += 1
             idle = self._syncing is None or self._syncing.done()
-            if idle and self._count * self.size >= AT_ONCE:
-                self._count = 0
+            if idle and (self._count * self.size >= AT_ONCE or time.monotonic() - self._since >= AT_LEAST):
+                self._count, self._since = 0, time.monotonic()
                 self._syncing = self._writer.submit(self._mark)
 
     def close(self) -> None:
@@ -131,11 +132,17 @@ class _Rows:
             return self._file.readinto(out.data) == self._size
 
     def write(self, row: int, data: bytes | memoryview) -> None:
-        left = memoryview(data).cast("B")
+        left, at = memoryview(data).cast("B"), row * self._size
+        while left:
+            count = self._put(left, at)
+            left, at = left[count:], at + count
+
+    def _put(self, data: memoryview, at: int) -> int:
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file.fileno(), data, at)
         with self._alone:
-            self._file.seek(row * self._size)
-            while left:
-                left = left[self._file.write(left) :]
+            self._file.seek(at)
+            return self._file.write(data)
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())

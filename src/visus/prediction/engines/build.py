@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from visus.prediction.engines.folding import folded
 from visus.prediction.engines.graph import INPUT, structure, write_onnx
 from visus.prediction.engines.kinds import Kind, Name, Unavailable
-from visus.prediction.engines.quantized import onnx_int8, openvino_int8, quiet_openvino
+from visus.prediction.engines.quantized import attends, onnx_int8, openvino_int8, quiet_openvino
 from visus.prediction.network import NetworkPredictor
 from visus.prediction.predictor import Engine
 
@@ -51,9 +51,9 @@ def write(kind: Kind, predictor: NetworkPredictor, folder: Path, calibration: Te
         write_onnx(predictor, graph)
     if kind.precision == "int8":
         if kind.engine == "onnxruntime" and not (folder / ONNX_INT8).exists():
-            onnx_int8(graph, folder / ONNX_INT8, calibration)
+            onnx_int8(graph, folder / ONNX_INT8, calibration, attention=attends(predictor.model))
         if kind.engine == "openvino" and not (folder / OPENVINO_INT8).exists():
-            openvino_int8(graph, folder / OPENVINO_INT8, calibration)
+            openvino_int8(graph, folder / OPENVINO_INT8, calibration, attention=attends(predictor.model))
 
 
 def files(kind: Kind) -> tuple[str, ...]:
