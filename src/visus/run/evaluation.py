@@ -62,7 +62,7 @@ def evaluate_predictor(
             bad = errors.topk(min(KEPT, len(errors))).indices.tolist()
             good = [index for index in range(len(rows_N)) if done + index in spread]
             rows, values = rows_N.tolist(), errors.tolist()
-            kept = {i: _case(prepared.samples, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
+            kept = {i: _case(predictor, prepared.samples, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
             worst = sorted([*worst, *(kept[i] for i in bad)], key=lambda case: -case.error)[:KEPT]
             some += [kept[i] for i in good]
         done += len(rows_N)
@@ -155,7 +155,9 @@ def epoch_line(row: dict[str, float], epochs: int, goal: str) -> str:
     return "  ".join([*parts, f"{row['seconds']:.1f} s"])
 
 
-def _case(samples: Samples, row: int, prediction: Any, error: float) -> Case:
+def _case(predictor: Predictor, samples: Samples, row: int, prediction: Any, error: float) -> Case:
     found = samples.read(row)
     image = found.pixels if isinstance(found, Picture) else None
+    if image is not None:
+        prediction = prediction.on(image, predictor.placement(*image.shape[:2]))
     return Case(samples.name(row), image, prediction, samples.target(row), error)

@@ -4,10 +4,12 @@ from visus.tasks.base import Case, How, Meter, Prediction, Task
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.detect import Detect
 from visus.tasks.localise import Localisation, Localise
+from visus.tasks.masks import Segmentation
 from visus.tasks.objects import Detection
 from visus.tasks.regress import Regress, Regression
+from visus.tasks.segment import Segment
 
-AnyTask = Classify | Regress | Localise | Detect
+AnyTask = Classify | Regress | Localise | Detect | Segment
 
 __all__ = [
     "AnyTask",
@@ -23,6 +25,8 @@ __all__ = [
     "Prediction",
     "Regress",
     "Regression",
+    "Segment",
+    "Segmentation",
     "Tagging",
     "Task",
 ]
