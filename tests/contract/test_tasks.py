@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from visus.data.preprocess import Placement
-from visus.data.types import Batch, Schema, Target, Targets
+from visus.data.types import VOID, Batch, Schema, Target, Targets
 from visus.errors import DataError
 from visus.metrics import Score
 from visus.models import TINY
 from visus.models.mlp import MLP
 from visus.models.resnet import ResNet, SmallStem
 from visus.spec import decode, dumps
-from visus.tasks import Case, Classification, Classify, Regress, Regression, Tagging
+from visus.tasks import Case, Classification, Classify, Regress, Regression, Segment, Segmentation, Tagging
 from visus.training import AdamW, fit, ready
 
 COUNT, LABELS = 24, ("cat", "dog", "emu")
@@ -29,7 +29,7 @@ NET = ResNet(depths=(1, 1), widths=(8, 16), stem=SmallStem(channels=8))
 class Setting:
     """A task on some data."""
 
-    task: Classify | Regress
+    task: Classify | Regress | Segment
     schema: Schema
     kind: type
     pictures: set[str]
@@ -45,6 +45,10 @@ class Setting:
             target = Targets(label=torch.arange(COUNT) % len(LABELS))
         elif "labels" in self.schema.targets:
             target = Targets(labels=(torch.rand(COUNT, 3, generator=generator) < 0.4).float())
+        elif "mask" in self.schema.targets:
+            mask = (inputs[:, 0] > 0).byte() + (inputs[:, 1] > 1).byte()
+            mask[:, :2, :3] = VOID
+            target = Targets(mask=mask)
         else:
             values = torch.randn(COUNT, len(self.schema.values), generator=generator) * torch.tensor([50.0, 0.1])
             target = Targets(values=values + torch.tensor([1000.0, 3.0]))
@@ -56,17 +60,20 @@ class Setting:
             return [Target(label=int(each)) for each in found.label]
         if found.labels is not None:
             return [Target(labels=tuple(row.nonzero().flatten().tolist())) for row in found.labels]
+        if found.mask is not None:
+            return [Target(mask=row.numpy()) for row in found.mask]
         return [Target(values=tuple(row.tolist())) for row in found.values]
 
-    def fitted(self) -> Classify | Regress:
+    def fitted(self) -> Classify | Regress | Segment:
         return self.task.fitted(self.schema, self.batch().target)
 
 
 IMAGE, VECTOR = {"inputs": "image", "shape": (3, 12, 12)}, {"inputs": "vector", "shape": (6,)}
-ONE, SOME, MUCH = (
+ONE, SOME, MUCH, EVERYWHERE = (
     {"targets": ("label",), "labels": LABELS},
     {"targets": ("labels",), "labels": LABELS},
     {"targets": ("values",), "values": ("weight", "height")},
+    {"targets": ("mask",), "masks": LABELS},
 )
 NUMBERS = {"scatter_1", "residuals_1", "scatter_2", "residuals_2"}
 SETTINGS = {
@@ -84,6 +91,10 @@ SETTINGS = {
     "labels of vectors": Setting(Classify(threshold=0.3), Schema(**VECTOR, **SOME), Tagging, {"per_class"}),
     "values of images": Setting(Regress(), Schema(**IMAGE, **MUCH), Regression, NUMBERS | {"worst", "samples"}),
     "values of vectors": Setting(Regress(loss="huber"), Schema(**VECTOR, **MUCH), Regression, NUMBERS),
+    "classes of pixels": Setting(
+        Segment(dice=1.0, balance=True, boundary="dog"), Schema(**IMAGE, **EVERYWHERE), Segmentation,
+        {"confusion", "per_class", "worst", "samples"},
+    ),
     "values by l1": Setting(Regress(loss="l1"), Schema(**VECTOR, **MUCH), Regression, NUMBERS),
 }  # fmt: skip
 each_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
@@ -110,7 +121,7 @@ def test_it_has_a_finite_loss_and_learns_one_batch(setting):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def _entropy_of_smoothed(task: Classify | Regress) -> float:
+def _entropy_of_smoothed(task: Classify | Regress | Segment) -> float:
     """The least loss that label smoothing ε leaves, for K classes alike in weight: the entropy of its targets."""
     if not isinstance(task, Classify) or not task.smoothing:
         return 0.0
@@ -149,6 +160,10 @@ def test_predictions_are_in_the_names_and_units_of_the_data(setting):
             assert set(prediction.row()) == {"weight", "height"}
             assert 500 < prediction.row()["weight"] < 1500  # untrained: about the mean of the targets, 1000 and 3
             assert 1 < prediction.row()["height"] < 5
+        elif isinstance(prediction, Segmentation):
+            assert prediction.mask.shape == (12, 12)
+            assert set(prediction.shares) <= set(LABELS)
+            assert sum(prediction.shares.values()) == pytest.approx(1)
         else:
             assert [name for name, _ in prediction.top(2)] == [
                 LABELS[i] for i in np.argsort(-prediction.probabilities)[:2]

@@ -118,11 +118,12 @@ class SegNet(Variant, frozen=True, tag="segnet"):
         """N×shape in, N×outputs×H×W out. Raises ModelError for other networks than VGG."""
         from visus.nn.pixelwise import Unpooling
 
+        shape = require_maps(shape)
         if not isinstance(network, VGG):
             raise ModelError("the decoder segnet undoes the poolings of VGG", "--model vgg16_bn, or the decoder unet")
         norm = None if self.norm is None else self.norm.build
         counts = [len(sizes) for sizes in network.kernels]
-        return Unpooling(network.build(require_maps(shape)), counts, outputs, norm)
+        return Unpooling(network.build(shape), counts, outputs, norm)
 
 
 Decoder = UNetDecoder | ValidUNetDecoder | FCN | SegNet
