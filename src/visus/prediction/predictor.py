@@ -43,8 +43,10 @@ class Predictor(ABC):
     def __repr__(self) -> str:
         """One line: what is inside, and how much it tells apart."""
         schema = self.schema
-        answers = f"{len(schema.labels)} classes" if schema.labels else ", ".join(schema.values[:3]) or "no names"
-        return f"{type(self).__name__}({self._inside()}; {answers})"
+        answers = f"{len(schema.labels)} classes" if schema.labels else ", ".join(schema.values[:3])
+        if schema.targets == ("mask",):
+            answers = f"{len(schema.masks)} classes of pixels"
+        return f"{type(self).__name__}({self._inside()}; {answers or 'no names'})"
 
     @abstractmethod
     def _inside(self) -> str:

@@ -17,6 +17,7 @@ from visus.models.unet import UNet
 from visus.ops.tiles import window
 from visus.prediction import NetworkManifest, NetworkPredictor, Viewed, load, save
 from visus.prediction.bundle import ANSWERS
+from visus.prediction.engines.graph import Graph
 from visus.run.evaluation import evaluate_predictor
 from visus.tasks import Segment
 
@@ -34,6 +35,7 @@ def test_images_of_any_size_get_masks_of_theirs():
     found = tiling()(images)
     assert [each.mask.shape for each in found] == [image.shape[:2] for image in images]
     assert found[0].image is not None
+    assert repr(tiling()).endswith("; 2 classes of pixels)")
 
 
 def test_it_makes_no_difference_where_the_windows_lie():
@@ -94,3 +96,19 @@ def test_a_bundle_keeps_a_part_of_its_many_numbers_and_replays_them(tmp_path):
     (golden,) = again.manifest.goldens
     assert len(golden.output) == ANSWERS < 2 * 60 * 90
     assert (again(pixels(1, 40, 44)).mask == predictor(pixels(1, 40, 44)).mask).all()
+
+
+def test_engines_and_graphs_take_windows_of_one_size():
+    predictor, seen = tiling(), []
+
+    def engine(placed: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(placed.shape[1:]))
+        return Graph(predictor)(placed)[0]
+
+    image = pixels(0, 30, 50)
+    by_engine = NetworkPredictor(predictor.manifest, predictor.model, engine=engine)
+    assert (by_engine(image).mask == predictor(image).mask).all()
+    assert set(seen) == {(3, 24, 24)}
+    assert predictor.looked_at(predictor.place(image)[None]).shape == (1, 3, 24, 24)
+    with pytest.raises(SpecError, match="a graph takes one window"):
+        Graph(predictor, "image")
