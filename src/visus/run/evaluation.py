@@ -103,6 +103,11 @@ def labelled(samples: Samples, given: Schema, wanted: Schema) -> Samples:
     missing = [name for name in wanted.targets if name not in given.targets]
     if missing:
         raise DataError(f"the model's task needs {' and '.join(missing)}, and these data have none")
+    if "mask" in wanted.targets and given.masks != wanted.masks:
+        raise DataError(
+            f"the data's masks are of {', '.join(given.masks[:8])}, and the model's of {', '.join(wanted.masks[:8])}",
+            "give masks of the same classes, in the same order",
+        )
     if given.labels == wanted.labels or not wanted.labels:
         return samples
     unknown = [name for name in given.labels if name not in wanted.labels]

@@ -26,7 +26,7 @@ from visus.spec import decode, tree
 from visus.tasks import AnyTask, Classify, Regress, Segment
 from visus.weights.load import Weights
 
-SAID = {"label": "a label"}  # of the fields of targets, where the plain name isn't as one says it
+SAID = {"label": "a label", "mask": "a mask"}  # of the fields of targets, where the plain name isn't as one says it
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
 LOOKED_AT = 512  # training samples from which mean, std and the classes' pixels are found
 TASKS: tuple[AnyTask, ...] = (Classify(), Regress(), Segment())
