@@ -142,7 +142,7 @@ class Segment(Variant, frozen=True, tag="segment"):
         return each_NHW.sum((1, 2)) / (mask_NHW != VOID).sum((1, 2)).clamp_min(1)
 
     def fuse(self, outputs: Sequence[Tensor], weights: Tensor, how: How, schema: Schema) -> Tensor:
-        raise SpecError("what several networks say of pixels can't be averaged yet", "ask them one by one")
+        raise SpecError("what several networks say of pixels can't be averaged", "ask them one by one")
 
     def draw(self, meter: MaskMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema) -> dict[str, Figure]:
         return pictures(meter, worst, some)
@@ -164,6 +164,7 @@ class Segment(Variant, frozen=True, tag="segment"):
         if self.border is None:
             return weight_NHW
         between = self.boundary or 0
+        assert not isinstance(between, str)  # a number, once fitted
         found = []
         for mask_HW in mask_NHW.cpu().numpy():
             numbers = objects(mask_HW, (mask_HW != between) & (mask_HW != VOID))
