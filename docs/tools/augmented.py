@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_sample_image
 
 from visus import viz
-from visus.data.augment import Augment, Crop
+from visus.data.augment import Augment, Crop, Elastic
 from visus.data.preprocess import ImagePreprocess
 from visus.data.randaugment import RandAugment
 from visus.data.types import Batch, Targets
@@ -20,6 +20,7 @@ SHOWN: dict[str, Augment] = {
     "flip\nshift = 0.125": Augment(flip=True, shift=0.125),
     "crop\nleast = 0.08": Augment(crop=Crop(least=0.08)),
     "rotate = 20\nzoom = 0.3": Augment(rotate=20, zoom=0.3),
+    "elastic\nsd = 10": Augment(elastic=Elastic(sd=10)),
     "randaugment\nmagnitude = 9": Augment(randaugment=RandAugment(magnitude=9)),
     "randaugment\nmagnitude = 20": Augment(randaugment=RandAugment(magnitude=20)),
     "brightness = 0.3\ncontrast = 0.3": Augment(brightness=0.3, contrast=0.3),

@@ -106,8 +106,8 @@ def test_output_and_map_shapes_at_two_sizes(family, which):
 
 @tiny
 def test_strides_are_true(family):
-    """In networks with padding a map has ⌈side/stride⌉ pixels a side; in LeNet, which has none, two pixels of a map
-    lie one stride apart: an input moved by the stride moves the map by one pixel."""
+    """In networks with padding a map has ⌈side/stride⌉ pixels a side; in LeNet and U-Net, which have none, two pixels
+    of a map lie one stride apart: an input moved by the stride moves the map by one pixel."""
     model = built(family).eval()
     if FACTS[family].ceil:
         for side in (32, 45, 64, 7):
@@ -116,10 +116,11 @@ def test_strides_are_true(family):
             maps = model.backbone.maps(torch.randn(1, 3, side, side + 3))
             for each, stride in zip(maps, model.backbone.strides, strict=True):
                 assert tuple(each.shape[2:]) == (-(-side // stride), -(-(side + 3) // stride))
-    elif family == "lenet5":
-        x = torch.zeros(1, 1, 32, 36)
+    elif family in ("lenet5", "unet"):
+        channels, height, width = shapes(family)[0]
+        x = torch.zeros(1, channels, height, width + 4)
         x[..., 10:20, 8:20] = torch.randn(10, 12)
-        moving = built(family, shape=(1, 32, 36)).eval().backbone
+        moving = built(family, shape=tuple(x.shape[1:])).eval().backbone
         for each, (stage, stride) in enumerate(zip(moving.stages[:2], moving.strides, strict=False)):
             here, there = moving.maps(x)[each], moving.maps(x.roll(stride, 3))[each]
             assert torch.allclose(here[..., :-1], there[..., 1:], atol=1e-6), stage

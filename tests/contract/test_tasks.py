@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from visus.data.preprocess import Placement
-from visus.data.types import Batch, Boxes, Schema, Target, Targets
+from visus.data.types import VOID, Batch, Boxes, Schema, Target, Targets
 from visus.errors import DataError
 from visus.metrics import Score
 from visus.models import TINY
@@ -29,6 +29,8 @@ from visus.tasks import (
     Localise,
     Regress,
     Regression,
+    Segment,
+    Segmentation,
     Tagging,
     YoloV1,
 )  # fmt: skip
@@ -66,6 +68,10 @@ class Setting:
             target = Targets(label=torch.arange(COUNT) % len(LABELS))
         elif "labels" in self.schema.targets:
             target = Targets(labels=(torch.rand(COUNT, 3, generator=generator) < 0.4).float())
+        elif "mask" in self.schema.targets:
+            mask = (inputs[:, 0] > 0).byte() + (inputs[:, 1] > 1).byte()
+            mask[:, :2, :3] = VOID
+            target = Targets(mask=mask)
         else:
             values = torch.randn(COUNT, len(self.schema.values), generator=generator) * torch.tensor([50.0, 0.1])
             target = Targets(values=values + torch.tensor([1000.0, 3.0]))
@@ -79,6 +85,8 @@ class Setting:
             return [Target(label=int(each)) for each in found.label]
         if found.labels is not None:
             return [Target(labels=tuple(row.nonzero().flatten().tolist())) for row in found.labels]
+        if found.mask is not None:
+            return [Target(mask=row.numpy()) for row in found.mask]
         return [Target(values=tuple(row.tolist())) for row in found.values]
 
     def fitted(self) -> AnyTask:
@@ -104,10 +112,11 @@ def objects() -> Batch:
 
 
 IMAGE, VECTOR = {"inputs": "image", "shape": (3, 12, 12)}, {"inputs": "vector", "shape": (6,)}
-ONE, SOME, MUCH = (
+ONE, SOME, MUCH, EVERYWHERE = (
     {"targets": ("label",), "labels": LABELS},
     {"targets": ("labels",), "labels": LABELS},
     {"targets": ("values",), "values": ("weight", "height")},
+    {"targets": ("mask",), "masks": LABELS},
 )
 FOUND = Schema(inputs="image", shape=(3, SIDE, SIDE), targets=("boxes",), labels=LABELS)
 OBJECTS, PLACE = {"precision_recall", "per_class", "worst", "samples"}, {"overlap", "worst", "samples"}
@@ -136,6 +145,10 @@ SETTINGS = {
     "objects of cells": Setting(YoloV1(channels=32, hidden=0), FOUND, Detection, OBJECTS, rate=0.002),
     "objects of cells that see all": Setting(
         YoloV1(channels=16, hidden=64, dropout=0.0), FOUND, Detection, OBJECTS, rate=0.002
+    ),
+    "classes of pixels": Setting(
+        Segment(dice=1.0, balance=True, boundary="dog"), Schema(**IMAGE, **EVERYWHERE), Segmentation,
+        {"confusion", "per_class", "worst", "samples"},
     ),
     "values by l1": Setting(Regress(loss="l1"), Schema(**VECTOR, **MUCH), Regression, NUMBERS),
 }  # fmt: skip
@@ -209,6 +222,10 @@ def test_predictions_are_in_the_names_and_units_of_the_data(setting):
         elif isinstance(prediction, Localisation):
             assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
             assert prediction.present == ("label" in prediction.row())
+        elif isinstance(prediction, Segmentation):
+            assert prediction.mask.shape == (12, 12)
+            assert set(prediction.shares) <= set(LABELS)
+            assert sum(prediction.shares.values()) == pytest.approx(1)
         else:
             assert [name for name, _ in prediction.top(2)] == [
                 LABELS[i] for i in np.argsort(-prediction.probabilities)[:2]

@@ -88,3 +88,14 @@ def unpacked(archive: Path, folder: Path) -> Path:
         file.extractall(folder, filter="data")
     (train,) = folder.rglob("train")
     return train.parent
+
+
+def test_segment_membranes_by_windows(tmp_path: Path) -> None:
+    real_data("membrane.tar")
+    settings = [
+        "preprocess.fit=tile", "preprocess.size=[96,96]", "preprocess.margin=16", "augment.flip=true",
+        "augment.elastic.sd=4", "task.kind=segment", "task.boundary='membrane'", "task.decoder.kind=unet",
+        "task.decoder.width=8", "model.spec.widths=[8,16,32]",
+    ]  # fmt: skip
+    run = train(tmp_path / "run", "membrane", model="unet_same", epochs=1, batch=16, lr=0.01, settings=settings)
+    assert run.scores["foreground_f1"].value > 0.55  # chance: 0.36, if all is called membrane

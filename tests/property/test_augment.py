@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from visus.data.augment import LEAST_SEEN, Augment, Crop
+from visus.data.augment import LEAST_SEEN, Augment, Crop, Elastic
 from visus.data.randaugment import RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
 from visus.errors import SpecError
@@ -319,3 +319,41 @@ def test_mixing_without_classes_is_refused():
     batch = Batch(torch.zeros(2, 1, 4, 4), Targets(values=torch.zeros(2, 1)), torch.arange(2))
     with pytest.raises(SpecError, match="mixup"):
         Augment(mixup=0.2).mix(batch, 2, seeded(0))
+
+
+@given(drawn(least=24), st.floats(0.5, 4), st.integers(2, 4), st.integers(0, 2**31))
+def test_elastic_deformation_takes_masks_where_the_pixels_go(drawing, sd, grid, seed):
+    pixels, _ = drawing
+    augment = Augment(elastic=Elastic(sd=sd, grid=grid))
+    moved = augment.geometry(one(pixels, mask=torch.from_numpy(pixels[None] // 255)), seeded(seed), 0)
+    bright = moved.inputs[0, 0]
+    assert moved.target.mask.dtype == torch.uint8
+    # the nearest pixel is bright where the blend of the four around is mostly so
+    sure = (bright < 60) | (bright > 195)
+    assert torch.equal((bright > 127)[sure], (moved.target.mask[0] == 1)[sure])
+
+
+def test_elastic_deformation_is_drawn_anew_for_each_image_and_seeded():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
+    x = torch.from_numpy(pixels).expand(3, 1, 40, 40)
+    batch = Batch(x, Targets(), torch.arange(3))
+    augment = Augment(elastic=Elastic(sd=3))
+    first, again, other = (augment.geometry(batch, seeded(seed), 0).inputs for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_nodes_are_displaced_by_a_gaussian_of_that_deviation():
+    # an image of its own columns: in the corner nodes the value tells the displacement
+    columns = torch.arange(100.0).mul(2).byte().expand(400, 1, 100, 100)
+    moved = Augment(elastic=Elastic(sd=5)).geometry(Batch(columns, Targets(), torch.arange(400)), seeded(0), 0)
+    middle = moved.inputs[:, 0, 49:51, 49:51].mean((1, 2)) / 2 - 49.5  # where the node of a 3×3 grid lies
+    assert middle.mean().item() == pytest.approx(0, abs=0.8)
+    assert middle.std().item() == pytest.approx(5, rel=0.1)
+
+
+def test_boxes_cant_be_deformed():
+    batch = one(np.zeros((20, 20), np.uint8), boxes=(Boxes(np.array([[1, 2, 3, 4]], np.float32), np.array([0])),))
+    with pytest.raises(SpecError, match="boxes can't follow"):
+        Augment(elastic=Elastic()).geometry(batch, seeded(0), 0)

@@ -49,7 +49,7 @@ def train(
     recipe
         Settings to start from: a recipe's name (visus recipes), a TOML file, or a run folder.
     task
-        classify or regress; by default what the data are for.
+        classify, regress, localise, detect or segment; by default what the data are for.
     epochs
         Passes over the training samples.
     batch

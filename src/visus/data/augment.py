@@ -17,7 +17,7 @@ from visus.data.randaugment import Drawn, RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
 from visus.errors import SpecError
 from visus.ops.colour import recolour
-from visus.ops.warp import enlarge, put_rows, slide, warp
+from visus.ops.warp import displace, enlarge, put_rows, slide, warp
 from visus.spec import Spec
 
 Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -37,11 +37,23 @@ class Crop(Spec, frozen=True):
     stretch: Annotated[float, msgspec.Meta(ge=1)] = 4 / 3
 
 
+class Elastic(Spec, frozen=True):
+    """Random smooth deformation (Simard et al. 2003; as U-Net has it: arXiv:1505.04597, §3.1).
+
+    sd: of the displacements at the nodes of a coarse grid, in pixels, each way. grid: nodes a side, the outer ones in
+    the image's corners. Between them displacements are interpolated (bicubic); beyond its edges an image is mirrored.
+    """
+
+    sd: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    grid: Annotated[int, msgspec.Meta(ge=2)] = 3
+
+
 class Augment(Spec, frozen=True):
     """Random changes of training images, drawn anew for each image.
 
     flip: left and right, for half of the images. crop: a part is enlarged to the whole. shift: up to this share of a
     side, in each direction. zoom: enlarged by up to this share. rotate: up to this many degrees either way.
+    elastic: deformed, after all other moves; not for boxes.
     randaugment: operations drawn for each image. saturation: up to this share either way. hue: turned by up to this
     many degrees either way, at the same luminance. brightness, contrast: up to this share either way.
     erase: the probability that a rectangle of 2–20 % of the image is filled with noise. mixup: α of Beta(α, α),
@@ -54,6 +66,7 @@ class Augment(Spec, frozen=True):
     shift: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     zoom: Strength = 0.0
     rotate: Degrees = 0.0
+    elastic: Elastic | None = None
     randaugment: RandAugment | None = None
     saturation: Part = 0.0
     hue: Degrees = 0.0
@@ -74,10 +87,14 @@ class Augment(Spec, frozen=True):
         return replace(batch, inputs=self.colour(batch.inputs, draws, drawn))
 
     def geometry(self, batch: Batch, draws: torch.Generator, fill: int, drawn: Drawn | None = None) -> Batch:
-        """Pixels moved: inputs N×C×H×W uint8 in and out (float32 after a zoom or rotation), values 0…255.
+        """Pixels moved: inputs N×C×H×W uint8 in and out (float32 where they are blends), values 0…255.
 
-        drawn: what RandAugment does to these images.
+        drawn: what RandAugment does to these images. Raises SpecError where boxes would have to be deformed.
         """
+        batch = self._moved(batch, draws, fill, drawn)
+        return batch if self.elastic is None else _deformed(batch, self.elastic, draws)
+
+    def _moved(self, batch: Batch, draws: torch.Generator, fill: int, drawn: Drawn | None) -> Batch:
         moves = self._moves(len(batch), batch.inputs.shape[-2], batch.inputs.shape[-1], draws, drawn)
         if not (self.flip or self.crop or self.shift or self.zoom or self.rotate or drawn):
             return batch
@@ -201,6 +218,19 @@ class _Moves:
         steps = [self.matrix] if self.parts is None else [_enlarging(self.parts, *self.size), self.matrix]
         matrix_NS33 = torch.stack(steps, 1).numpy()
         return tuple(_move_boxes(each, m, *self.size) for each, m in zip(boxes, matrix_NS33, strict=True))
+
+
+def _deformed(batch: Batch, elastic: Elastic, draws: torch.Generator) -> Batch:
+    """All images of a batch deformed, each in its own way, with their masks and pairs."""
+    target = batch.target
+    if target.boxes is not None:
+        raise SpecError("augment.elastic deforms images, and boxes can't follow", "leave augment.elastic out")
+    x_NCHW = batch.inputs
+    nodes = torch.randn(len(batch), 2, elastic.grid, elastic.grid, generator=draws) * elastic.sd
+    field_N2HW = F.interpolate(nodes.to(x_NCHW.device), x_NCHW.shape[-2:], mode="bicubic", align_corners=True)
+    mask = target.mask if target.mask is None else displace(target.mask[:, None], field_N2HW, "nearest")[:, 0]
+    image = target.image if target.image is None else displace(target.image, field_N2HW)
+    return Batch(displace(x_NCHW, field_N2HW), replace(target, mask=mask, image=image), batch.rows)
 
 
 def _parts(crop: Crop, count: int, height: int, width: int, draws: torch.Generator) -> Tensor:

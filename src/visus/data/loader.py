@@ -25,6 +25,7 @@ from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tenso
 from visus.data.samples import Samples
 from visus.data.source import PLAIN, Resources, Source
 from visus.data.types import Batch, Schema, Skipped, Target, Targets, sent
+from visus.data.whole import Whole
 from visus.errors import DataError
 
 Progress = Callable[[int, int], None]  # done, total
@@ -54,6 +55,10 @@ def prepare(
     size = len(samples) * prod(placing.shape) * (1 if schema.inputs == "image" else 4)
     if len(samples) == 0:
         raise DataError("there are no samples in this split")
+    if placing.whole:
+        whole = Whole(samples, schema, placing, free_memory() // 4 if room is None else room)
+        _refuse_bad(whole.skipped, len(samples), bad)
+        return whole
     pairs = 2 if {"mask", "image"} & set(schema.targets) else 1
     if size * pairs <= (free_memory() // 4 if room is None else room):
         return read_all(samples, schema, placing, bad, progress, resources)
@@ -180,7 +185,17 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches an epoch of training: a last one that isn't full is left out, unless it is the only one."""
-        return max(1, len(self.prepared.rows) // self.batch)
+        return max(1, len(self.prepared.rows) * self._often // self.batch)
+
+    @property
+    def _often(self) -> int:
+        """How many times an epoch takes each sample: once, and of whole images as many windows as cover them."""
+        return self.prepared.often(self._image) if isinstance(self.prepared, Whole) else 1
+
+    @property
+    def _image(self) -> ImagePreprocess:
+        assert isinstance(self.preprocess, ImagePreprocess)
+        return self.preprocess
 
     def train(self, step: int = 0) -> Iterator[Batch]:
         """Augmented batches without end, epoch after epoch in new orders, from batch number `step` on."""
@@ -202,24 +217,30 @@ class Loader:
 
     def evaluate(self) -> Iterator[Batch]:
         """Every sample once, in order, not augmented."""
-        for positions in torch.split(torch.arange(len(self.prepared.rows)), self.batch):
+        together = 1 if isinstance(self.prepared, Whole) else self.batch
+        for positions in torch.split(torch.arange(len(self.prepared.rows)), together):
             batch = self.prepared.gather(positions)
             yield self._to_device(replace(batch, inputs=self.preprocess.normalize(sent(batch.inputs, self.device))))
 
     def _numbers(self, step: int) -> Iterator[tuple[int, int, Tensor]]:
         while True:
             epoch, first = divmod(step, len(self))
-            order = epoch_order(self.prepared.samples, self.prepared.rows, generator(self.seed, epoch))
+            random = generator(self.seed, epoch)
+            parts = [epoch_order(self.prepared.samples, self.prepared.rows, random) for _ in range(self._often)]
+            order = torch.cat(parts)
             for index in range(first, len(self)):
                 whole = order[index * self.batch : (index + 1) * self.batch]
                 yield epoch, index, whole.tensor_split(self.ranks)[self.rank]
             step = (epoch + 1) * len(self)
 
     def _training_batch(self, epoch: int, index: int, positions: Tensor) -> Batch:
-        batch = self.prepared.gather(positions)
+        draws = generator(self.seed, epoch, index, *((self.rank,) if self.ranks > 1 else ()))
+        if isinstance(self.prepared, Whole):
+            batch = self.prepared.windows(positions, self._image, draws)
+        else:
+            batch = self.prepared.gather(positions)
         batch = replace(batch, inputs=sent(batch.inputs, self.device))
         if isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle():
-            draws = generator(self.seed, epoch, index, *((self.rank,) if self.ranks > 1 else ()))
             batch = self.augment.apply(batch, draws, self.preprocess.fill)
             batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
             return self._to_device(self.augment.mix(batch, self.classes, draws))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visus.errors import DownloadError
+from visus.errors import DataError, DownloadError
 
 if TYPE_CHECKING:
     from visus.data.dataset import Data, Dataset
@@ -152,6 +152,20 @@ def _scenes(data: Data) -> Dataset:
     return scenes.load(data)
 
 
+def _membrane(data: Data) -> Dataset:
+    from visus.data import membrane
+
+    source = NAMED["membrane"].source_and_licence
+    for root in _roots(data):
+        for path in (root / "membrane" / membrane.FILE, root / membrane.FILE):
+            if path.is_file():
+                return membrane.load(path, source)
+    raise DataError(
+        f"membrane: there is no {membrane.FILE} in data.dir, in $VISUS_DATA or in the system's data folders",
+        "pack image/0.png … and label/0.png … of the ISBI 2012 slices so, and name the folder: data.dir = …",
+    )
+
+
 def _idx(known: IdxSet, data: Data) -> Dataset:
     """A set of the MNIST kind from the first folder that has all four files, or else from its mirrors."""
     from visus.data.readers.idx import read_idx, read_pairs
@@ -191,13 +205,18 @@ def _places(known: IdxSet, data: Data) -> Iterator[Path]:
     """
     from visus.data.download import cache_folder
 
-    system = os.environ.get("XDG_DATA_DIRS") or os.pathsep.join(("/usr/local/share", "/usr/share"))
-    given = [Path(each).expanduser() for each in (data.dir, os.environ.get("VISUS_DATA")) if each]
-    for root in (*given, *(Path(each) / "datasets" for each in system.split(os.pathsep) if each)):
+    for root in _roots(data):
         yield root / known.name
         yield root / known.title / "raw"
         yield root
     yield cache_folder() / known.name
+
+
+def _roots(data: Data) -> Iterator[Path]:
+    """The folders in which named sets are looked for, in order."""
+    system = os.environ.get("XDG_DATA_DIRS") or os.pathsep.join(("/usr/local/share", "/usr/share"))
+    yield from (Path(each).expanduser() for each in (data.dir, os.environ.get("VISUS_DATA")) if each)
+    yield from (Path(each) / "datasets" for each in system.split(os.pathsep) if each)
 
 
 def _pairs(folder: Path) -> dict[str, tuple[Path, Path]] | None:
@@ -257,6 +276,14 @@ NAMED: dict[str, Named] = {
         description="digits and shapes placed on backgrounds, drawn on the fly: label, boxes, mask and caption",
         source_and_licence="drawn by Visus, Apache-2.0",
         load=_scenes,
+    ),
+    "membrane": Named(
+        title="Membrane",
+        description="30 slices of a fly's nerve cord under the electron microscope, grey 512×512, a mask of membranes "
+        "and cells: 20 to train, 5 to choose, 5 to report",
+        source_and_licence="A. Cardona et al., ISBI 2012 challenge “Segmentation of neuronal structures in EM stacks” "
+        "(PLoS Biology 8(10), 2010; Frontiers in Neuroanatomy 9:142, 2015), for research; as packed by zhixuhao/unet",
+        load=_membrane,
     ),
     "mnist": Named(
         title="MNIST",

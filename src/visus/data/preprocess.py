@@ -20,12 +20,13 @@ from torch import Tensor
 from visus.data.image import Source, read_pixels, to_channels
 from visus.data.types import VOID, Boxes, Schema, Target
 from visus.data.views import MIDDLE, View
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError, SpecError, UnreadableImage
 from visus.ops.resize import Interpolation, resize
 from visus.spec import Variant
 
 LARGEST = 1 << 22  # pixels: up to that many any image may be resized to before it is cut
 THINNEST = 64  # times the input's area: what an image may grow to before the middle is cut out
+MARGIN = 32  # pixels: a multiple of the strides of all usual networks
 ORDINARY = View()
 Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 
@@ -35,7 +36,11 @@ class Placing(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a placed input, which is uint8 for images and float32 for vectors."""
+        """Of a placed input, which is uint8 for images and float32 for vectors; of a window where images stay whole."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether placed inputs are whole images, of sizes of their own."""
 
     def place(self, value: np.ndarray) -> Tensor:
         """H×W×C uint8 or F float32 → one placed input. Raises UnreadableImage, and DataError for the other kind."""
@@ -80,15 +85,20 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
         "crop": the shorter side is resized to size / `crop`, then the middle is cut out (photographs; often 0.875);
         "stretch": resized to the size, its proportions lost;
         "pad": resized to fit inside, the rest filled;
-        "center": not resized; cut or filled on all sides alike (28×28 digits for a 32×32 network).
+        "center": not resized; cut or filled on all sides alike (28×28 digits for a 32×32 network);
+        "tile": neither resized nor cut; the network learns from windows of that size at random places, and answers for
+        images of any size window by window. For tasks with an answer for every pixel.
+    margin: of a window, the pixels at each edge that only show its core what is beside it (see "tile").
     crop: the share of the resized image that is kept (see "crop"). interpolation: of the resizing, antialiased unless
     "nearest". fill: the value, 0…255, of pixels that are filled in. order: of the colours as the network takes them.
     mean, std: per channel in that order, of pixel values in 0…1.
+    Raises SpecError for a margin that leaves nothing of a window.
     """
 
     size: tuple[Side, Side]
     channels: Literal[1, 3] = 3
-    fit: Literal["crop", "stretch", "pad", "center"] = "crop"
+    fit: Literal["crop", "stretch", "pad", "center", "tile"] = "crop"
+    margin: Annotated[int, msgspec.Meta(ge=0)] = MARGIN
     crop: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
@@ -96,13 +106,32 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
     mean: tuple[float, ...] = (0.5,)
     std: tuple[Annotated[float, msgspec.Meta(gt=0)], ...] = (0.5,)
 
+    def __post_init__(self) -> None:
+        if self.whole and min(self.core) < 1:
+            raise SpecError(
+                f"a margin of {self.margin} leaves nothing of windows of {self.size[0]}×{self.size[1]} pixels",
+                f"--set preprocess.margin={min(self.size) // 8}",
+            )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """C×H×W of the network's input."""
         return (self.channels, *self.size)
 
+    @property
+    def whole(self) -> bool:
+        """Whether images keep their sizes, and networks see them window by window."""
+        return self.fit == "tile"
+
+    @property
+    def core(self) -> tuple[int, int]:
+        """Height and width of a window without its margin."""
+        return self.size[0] - 2 * self.margin, self.size[1] - 2 * self.margin
+
     def placement(self, height: int, width: int, view: View = ORDINARY) -> Placement:
         """Where the pixels of an image of this size go, before a mirrored view is turned."""
+        if self.whole:
+            return Placement(1, 1, 0, 0, height, width)
         (rows, columns), (out_h, out_w) = self._resized(height, width, view), self.size
         part_h, part_w = rows, columns
         if view.part is not None and self.fit == "crop":
@@ -183,6 +212,8 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
 
     def _resized(self, height: int, width: int, view: View) -> tuple[int, int]:
         want_h, want_w = (max(1, side) for side in self._wanted(view))
+        if self.whole:
+            return height, width
         if self.fit == "center":
             scale = 1.0 if view.whole else view.scale
             return max(1, round(height * scale)), max(1, round(width * scale))
@@ -217,6 +248,8 @@ class ImagePreprocess(Variant, frozen=True, tag="image"):
 
     def _cut(self, x_NCHW: Tensor, where: Placement, fill: int) -> Tensor:
         """The frame that a placement cuts from a resized image, filled where the image doesn't reach."""
+        if self.whole:
+            return x_NCHW
         top, left = int(where.top), int(where.left)
         cut = x_NCHW[..., max(0, -top) : max(0, -top) + self.size[0], max(0, -left) : max(0, -left) + self.size[1]]
         if cut.shape[-2:] == self.size:
@@ -252,6 +285,11 @@ class VectorPreprocess(Variant, frozen=True, tag="vector"):
     def shape(self) -> tuple[int, ...]:
         """(F,) of the network's input."""
         return (len(self.mean),)
+
+    @property
+    def whole(self) -> bool:
+        """Vectors have one size."""
+        return False
 
     def place(self, values: np.ndarray) -> Tensor:
         """F float32 → the same as a tensor."""

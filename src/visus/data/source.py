@@ -50,7 +50,7 @@ def crew_for(splits: Mapping[str, Samples], placing: Placing, workers: int | Non
 
     Chosen are threads up to 7 cores, and for what is decoded in half a minute anyway.
     """
-    if workers == 0 or not isinstance(placing, ImagePreprocess):
+    if workers == 0 or not isinstance(placing, ImagePreprocess) or placing.whole:
         return None
     if workers is None:
         count = cores()

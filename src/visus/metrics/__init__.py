@@ -5,6 +5,7 @@ from visus.metrics.detection import DetectionMeter, Found
 from visus.metrics.localisation import ENOUGH, LocalisationMeter
 from visus.metrics.regression import ValueMeter
 from visus.metrics.score import Score, bootstrap, wilson
+from visus.metrics.segmentation import MaskMeter
 
 __all__ = [
     "ENOUGH",
@@ -12,6 +13,7 @@ __all__ = [
     "Found",
     "LabelMeter",
     "LocalisationMeter",
+    "MaskMeter",
     "Score",
     "TagMeter",
     "ValueMeter",

@@ -74,6 +74,18 @@ def warp(x_NCHW: Tensor, matrix_N33: Tensor, fill: int, mode: Literal["bilinear"
     return values.to(x_NCHW.dtype) if mode == "nearest" else values
 
 
+def displace(x_NCHW: Tensor, field_N2HW: Tensor, mode: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
+    """Each pixel taken from so many pixels to the right and below: field_N2HW, x and y. Beyond its edges an image goes
+    on as in a mirror. "bilinear" gives float32; "nearest" keeps values and type.
+    """
+    height, width = x_NCHW.shape[-2:]
+    y_H, x_W = (torch.arange(side, device=x_NCHW.device) + 0.5 for side in (height, width))
+    from_x, from_y = x_W + field_N2HW[:, 0], y_H[:, None] + field_N2HW[:, 1]
+    grid = torch.stack((from_x * 2 / width - 1, from_y * 2 / height - 1), -1)
+    values = F.grid_sample(x_NCHW.float(), grid, mode=mode, padding_mode="reflection", align_corners=False)
+    return values.to(x_NCHW.dtype) if mode == "nearest" else values
+
+
 def put_rows(x_NCHW: Tensor, rows: Tensor, images: Tensor) -> None:
     """Images put in place of some of a batch: each copied as a whole, where indexing would take byte by byte."""
     for row, image in zip(rows.tolist(), images, strict=True):

@@ -38,6 +38,8 @@ class Fusion(Predictor):
         self.weights = tuple(member.weight for member in manifest.members)
         if not isclose(sum(self.weights), 1, abs_tol=1e-6):
             raise SpecError(f"the weights' sum is {sum(self.weights):.6g}, and a mean's is 1")
+        if any(each.whole for each in members):
+            raise SpecError("what is said of images window by window can't be fused", "ask them one by one")
         if any(isinstance(each, Viewed) and each.how != manifest.how for each in members):
             raise SpecError(f"the members' views are averaged otherwise than {manifest.how!r}", "say the same of both")
         self._orders = [self._order(index) for index in range(len(self.members))]
@@ -95,6 +97,10 @@ class Fusion(Predictor):
     @property
     def shape(self) -> tuple[int, ...]:
         return (sum(self._sizes),)
+
+    @property
+    def whole(self) -> bool:
+        return False
 
     def place(self, value: np.ndarray) -> Tensor:
         return torch.cat([member.place(value).flatten() for member in self.members])

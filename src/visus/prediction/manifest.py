@@ -27,7 +27,8 @@ LONGEST_GOLDEN = 512  # pixels: larger golden images are made smaller, so that a
 class Golden(Spec, frozen=True):
     """An input and what the predictor said of it when the bundle was made.
 
-    image: a PNG file in base64; or vector: F numbers. output: the numbers of the predictor's output, in order.
+    image: a PNG file in base64; or vector: F numbers. output: the numbers of the predictor's output, in order; of many
+    thousands a part.
     """
 
     output: tuple[float, ...] = ()

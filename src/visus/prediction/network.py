@@ -16,6 +16,7 @@ from visus.data.preprocess import ImagePreprocess, Placement, Preprocess, as_ten
 from visus.data.types import Target
 from visus.data.views import NAMED, Views
 from visus.errors import DataError, SpecError
+from visus.ops.tiles import tiled, window
 from visus.prediction.manifest import NetworkManifest
 from visus.prediction.predictor import Engine, Predictor, described
 from visus.tasks import How
@@ -67,6 +68,10 @@ class NetworkPredictor(Predictor):
     def shape(self) -> tuple[int, ...]:
         return self.preprocess.shape
 
+    @property
+    def whole(self) -> bool:
+        return self.preprocess.whole
+
     def place(self, value: np.ndarray) -> Tensor:
         return self.preprocess.place(value)
 
@@ -81,8 +86,22 @@ class NetworkPredictor(Predictor):
         return self.preprocess.placement(height, width)
 
     def outputs(self, placed: Tensor) -> Any:
-        """The network's output for N×C×H×W uint8, or N×F float32, by whatever engine is the fastest here."""
-        return self.network_outputs(placed) if self.engine is None else self.engine(placed)
+        """The network's output for N×C×H×W uint8, or N×F float32, by whatever engine is the fastest here.
+
+        Of whole images it is put together from windows. Raises ModelError where it isn't an answer for every pixel.
+        """
+        run = self.network_outputs if self.engine is None else self.engine
+        if not self.whole:
+            return run(placed)
+        assert isinstance(self.preprocess, ImagePreprocess)
+        return tiled(run, placed, self.preprocess.size, self.preprocess.margin)
+
+    def looked_at(self, placed: Tensor) -> Tensor:
+        """What the network itself gets of placed inputs: all of them, or the first window of each whole image."""
+        if not self.whole:
+            return placed
+        assert isinstance(self.preprocess, ImagePreprocess)
+        return window(placed, -self.preprocess.margin, -self.preprocess.margin, self.preprocess.size)
 
     def network_outputs(self, placed: Tensor) -> Any:
         """The same by the network itself, in PyTorch: what all engines are held to."""
@@ -121,6 +140,8 @@ class Viewed(Predictor):
         self._each = views.each()
         if not isinstance(network.preprocess, ImagePreprocess):
             raise SpecError("views are of images, and this network takes vectors", "leave the views out")
+        if network.whole:
+            raise SpecError("this network sees whole images window by window already", "leave the views out")
         self._preprocess = network.preprocess
         self._refuse_alike()
 
@@ -143,6 +164,10 @@ class Viewed(Predictor):
     def shape(self) -> tuple[int, ...]:
         """V×C×H×W."""
         return (len(self._each), *self._preprocess.shape)
+
+    @property
+    def whole(self) -> bool:
+        return False
 
     def place(self, value: np.ndarray) -> Tensor:
         return self.place_many(as_tensor(value)[None])[0]

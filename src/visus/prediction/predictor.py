@@ -43,8 +43,10 @@ class Predictor(ABC):
     def __repr__(self) -> str:
         """One line: what is inside, and how much it tells apart."""
         schema = self.schema
-        answers = f"{len(schema.labels)} classes" if schema.labels else ", ".join(schema.values[:3]) or "no names"
-        return f"{type(self).__name__}({self._inside()}; {answers})"
+        answers = f"{len(schema.labels)} classes" if schema.labels else ", ".join(schema.values[:3])
+        if schema.targets == ("mask",):
+            answers = f"{len(schema.masks)} classes of pixels"
+        return f"{type(self).__name__}({self._inside()}; {answers or 'no names'})"
 
     @abstractmethod
     def _inside(self) -> str:
@@ -77,7 +79,12 @@ class Predictor(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Of a placed input, which is uint8 for images and float32 for vectors."""
+        """Of a placed input, which is uint8 for images and float32 for vectors; of a window where images stay whole."""
+
+    @property
+    @abstractmethod
+    def whole(self) -> bool:
+        """Whether placed inputs are whole images, of sizes of their own; then they are looked at one by one."""
 
     @abstractmethod
     def place(self, value: np.ndarray) -> Tensor:
@@ -102,7 +109,7 @@ class Predictor(ABC):
     def portion(self, batch: int) -> int:
         """How many images are looked at in one go, for `batch` inputs at a time. Raises SpecError."""
         require_count("batch", batch)
-        return max(1, batch // self.looks)
+        return 1 if self.whole else max(1, batch // self.looks)
 
     def decode_predictions(self, output: Any, top: int = 5) -> list[list[tuple[str, float]]]:
         """What `outputs` gave, or a network's `predict`, in words: the `top` most probable classes of each image, with

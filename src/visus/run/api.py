@@ -188,7 +188,7 @@ def described(
             raise ModelError(
                 f"{model}: is a fusion of several networks", f"name one of them: {Path(model) / 'members' / '1'}"
             )
-        outputs = len(manifest.schema.labels) or len(manifest.schema.values)
+        outputs = len(manifest.schema.labels) or len(manifest.schema.values) or len(manifest.schema.masks) or 1
         return manifest.network, manifest.preprocess.shape, outputs if classes is None else classes
     card = find(model)
     depth, *sides = card.input

@@ -62,7 +62,7 @@ def evaluate_predictor(
             bad = errors.topk(min(KEPT, len(errors))).indices.tolist()
             good = [index for index in range(len(rows_N)) if done + index in spread]
             rows, values = rows_N.tolist(), errors.tolist()
-            kept = {i: _case(prepared.samples, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
+            kept = {i: _case(predictor, prepared.samples, rows[i], predictions[i], values[i]) for i in {*bad, *good}}
             worst = sorted([*worst, *(kept[i] for i in bad)], key=lambda case: -case.error)[:KEPT]
             some += [kept[i] for i in good]
         done += len(rows_N)
@@ -103,6 +103,11 @@ def labelled(samples: Samples, given: Schema, wanted: Schema) -> Samples:
     missing = [name for name in wanted.targets if name not in given.targets]
     if missing:
         raise DataError(f"the model's task needs {' and '.join(missing)}, and these data have none")
+    if "mask" in wanted.targets and given.masks != wanted.masks:
+        raise DataError(
+            f"the data's masks are of {', '.join(given.masks[:8])}, and the model's of {', '.join(wanted.masks[:8])}",
+            "give masks of the same classes, in the same order",
+        )
     if given.labels == wanted.labels or not wanted.labels:
         return samples
     unknown = [name for name in given.labels if name not in wanted.labels]
@@ -155,7 +160,9 @@ def epoch_line(row: dict[str, float], epochs: int, goal: str) -> str:
     return "  ".join([*parts, f"{row['seconds']:.1f} s"])
 
 
-def _case(samples: Samples, row: int, prediction: Any, error: float) -> Case:
+def _case(predictor: Predictor, samples: Samples, row: int, prediction: Any, error: float) -> Case:
     found = samples.read(row)
     image = found.pixels if isinstance(found, Picture) else None
+    if image is not None:
+        prediction = prediction.on(image, predictor.placement(*image.shape[:2]))
     return Case(samples.name(row), image, prediction, samples.target(row), error)

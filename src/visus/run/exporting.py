@@ -173,7 +173,7 @@ def _parity(
         try:
             found = samples.read(row)
             value = found.pixels if isinstance(found, Picture) else found
-            placed = predictor.place(value)[None]
+            placed = predictor.looked_at(predictor.place(value)[None])
         except UnreadableImage:
             continue
         wanted = pytree.tree_leaves(predictor.network_outputs(placed))

@@ -104,14 +104,14 @@ def optimize(
         calibration = prepare(spread(learnt, CALIBRATING), predictor.schema, predictor, bad=bad)
     goal = predictor.task.goal(predictor.schema)
     reference = evaluate_predictor(predictor, prepared).scores[goal]
-    inputs = prepared.gather(torch.arange(min(COMPARED, len(prepared.rows)))).inputs
+    inputs = _inputs(predictor, prepared, COMPARED)
     wanted = predictor.network_outputs(inputs)
     watch.say(f"the network itself: {goal.replace('_', ' ')} {reference.text} on {reference.n} samples of {name}")
     left_out: dict[str, str] = {}
     candidates: list[_Candidate] = []
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        some = calibration.gather(torch.arange(min(CALIBRATING, len(calibration.rows)))).inputs
+        some = _inputs(predictor, calibration, CALIBRATING)
         with watch.work("preparing engines") as bar:
             for number, kind in enumerate(chosen):
                 bar(number, len(chosen), str(kind))
@@ -136,6 +136,13 @@ def optimize(
         place = keep(bundle_of(run), kept, folder)
     _tell(kept, left_out, watch)
     return Optimized(place, kept, left_out)
+
+
+def _inputs(predictor: NetworkPredictor, prepared: Prepared, most: int) -> Tensor:
+    """What the network gets of the first samples."""
+    rows = torch.arange(min(most, len(prepared.rows)))
+    together = torch.split(rows, 1 if predictor.whole else len(rows))
+    return torch.cat([predictor.looked_at(prepared.gather(some).inputs) for some in together])
 
 
 def _kinds(precisions: tuple[str, ...], engines: tuple[str, ...] | None) -> list[Kind]:

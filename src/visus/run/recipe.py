@@ -27,7 +27,8 @@ class Preprocessing(Spec, frozen=True):
 
     size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
-    fit: Literal["crop", "stretch", "pad", "center"] | None = None
+    fit: Literal["crop", "stretch", "pad", "center", "tile"] | None = None
+    margin: Annotated[int, msgspec.Meta(ge=0)] | None = None
     crop: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 
+import torch
 from matplotlib.figure import Figure
 
 from visus import __version__, viz
-from visus.explanation import summarize
+from visus.explanation.summary import summarize_module
 from visus.files import write_atomic
 from visus.metrics import Score
 from visus.models import CATALOG, FAMILIES
@@ -81,9 +82,9 @@ def _unbroken(text: str) -> str:
 def _tables(
     plan: Plan, found: Evaluation, split: str, history: Sequence[Mapping[str, float]], seconds: float
 ) -> list[viz.Table]:
-    network = plan.network
-    outputs = len(plan.schema.labels) or len(plan.schema.values)
-    counts = summarize(network, plan.preprocess.shape, outputs)
+    with torch.device("meta"):
+        whole = plan.task.assemble(plan.network, plan.preprocess.seen(plan.schema)).eval()
+        counts = summarize_module(whole, torch.empty(1, *plan.preprocess.shape))
     card = CATALOG[plan.recipe.model.name]
     family = FAMILIES[card.family]
     model = [

@@ -13,22 +13,23 @@ from visus.adaptation import Scratch, network_of
 from visus.data.augment import Augment
 from visus.data.dataset import Dataset, threaded
 from visus.data.image import Picture
-from visus.data.preprocess import ImagePreprocess, Preprocess, VectorPreprocess
+from visus.data.preprocess import MARGIN, ImagePreprocess, Preprocess, VectorPreprocess
 from visus.data.samples import Samples
 from visus.data.types import Schema, Targets
 from visus.errors import DataError, SpecError, UnreadableImage
 from visus.models import Card, Cut, Network, find
+from visus.ops.resize import resize
 from visus.prediction import NetworkManifest
 from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
 from visus.spec import decode, tree
-from visus.tasks import AnyTask, Classify, Regress
+from visus.tasks import AnyTask, Classify, Regress, Segment
 from visus.weights.load import Weights
 
-SAID = {"label": "a label"}  # of the fields of targets, where the plain name isn't as one says it
+SAID = {"label": "a label", "mask": "a mask"}  # of the fields of targets, where the plain name isn't as one says it
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
-LOOKED_AT = 512  # training images from which mean and std are found
-TASKS: tuple[AnyTask, ...] = (Classify(), Regress())
+LOOKED_AT = 512  # training samples from which mean, std and the classes' pixels are found
+TASKS: tuple[AnyTask, ...] = (Classify(), Regress(), Segment())
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
         weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
         network = _as_read(network, card.spec, weights.network)
     preprocess = preprocess_of(recipe.preprocess, schema, card, train, weights)
+    if preprocess.whole and not set(schema.targets) <= {"mask", "image"}:
+        raise SpecError(
+            f"preprocess.fit = tile is for answers to every pixel, and the task uses {' and '.join(schema.targets)}",
+            "--set preprocess.fit=crop",
+        )
     task = task.fitted(schema, _targets(train, schema))
     network = network_of(recipe.transfer, network)
     with torch.device("meta"):
@@ -123,9 +129,28 @@ def _targets_for(task: AnyTask, schema: Schema) -> tuple[str, ...]:
 
 
 def _targets(samples: Samples, schema: Schema) -> Targets:
-    """The columns that a task fits itself to; those with pixels are left out."""
+    """The columns that a task fits itself to. Of those with pixels there are masks of some samples, small ones."""
+    if "mask" in schema.targets:
+        return Targets(mask=_masks(samples))
     light = tuple(name for name in schema.targets if name in ("label", "labels", "values", "captions"))
     return Targets.collate([samples.target(row) for row in range(len(samples))], replace(schema, targets=light))
+
+
+def _masks(train: Samples) -> torch.Tensor:
+    """N×64×64 uint8: pixels of some masks, evenly spaced."""
+
+    def few(row: int) -> torch.Tensor:
+        mask = train.target(row).mask
+        assert mask is not None
+        return resize(torch.from_numpy(mask)[None, None], (SMALL, SMALL), "nearest")[0, 0]
+
+    return torch.stack(threaded(few, _spread(train)))
+
+
+def _spread(train: Samples) -> list[int]:
+    """The rows of some samples, evenly spaced."""
+    rows: list[int] = np.unique(np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).round().astype(int)).tolist()
+    return rows
 
 
 def preprocess_of(
@@ -152,6 +177,7 @@ def preprocess_of(
         channels=given.channels or (1 if (weights.input[0] if weights else channels) == 1 else 3),
         fit=fit or "crop",
         crop=crop,
+        margin=MARGIN if given.margin is None else given.margin,
         interpolation=given.interpolation or "bilinear",
         fill=given.fill or 0,
         order=given.order or "rgb",
@@ -164,7 +190,7 @@ def preprocess_of(
 
 def _statistics(train: Samples, preprocess: ImagePreprocess) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the training pixels, per channel, in 0…1."""
-    rows = np.unique(np.linspace(0, len(train) - 1, min(LOOKED_AT, len(train))).round().astype(int)).tolist()
+    rows = _spread(train)
 
     def sums(row: int) -> tuple[int, torch.Tensor, torch.Tensor]:
         try:

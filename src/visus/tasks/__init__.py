@@ -4,11 +4,13 @@ from visus.tasks.base import Case, How, Meter, Prediction, Task
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.detect import Detect
 from visus.tasks.localise import Localisation, Localise
+from visus.tasks.masks import Segmentation
 from visus.tasks.objects import Detection
 from visus.tasks.regress import Regress, Regression
+from visus.tasks.segment import Segment
 from visus.tasks.yolo import YoloV1
 
-AnyTask = Classify | Regress | Localise | Detect | YoloV1
+AnyTask = Classify | Regress | Localise | Detect | YoloV1 | Segment
 
 __all__ = [
     "AnyTask",
@@ -24,6 +26,8 @@ __all__ = [
     "Prediction",
     "Regress",
     "Regression",
+    "Segment",
+    "Segmentation",
     "Tagging",
     "Task",
     "YoloV1",

@@ -9,6 +9,7 @@ from visus.viz.classification import calibration, confused_pairs, confusion, per
 from visus.viz.compared import compared_curves
 from visus.viz.curves import learning_curves, rate_curve
 from visus.viz.maps import sample_map
+from visus.viz.masks import draw_mask, mask_palette, masked, overlaps
 from visus.viz.objects import histogram, pairs, palette, picture, precision_recall, precisions
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
@@ -28,10 +29,14 @@ __all__ = [
     "confusion",
     "counts",
     "draw_boxes",
+    "draw_mask",
     "errors_by_year",
     "histogram",
     "label",
     "learning_curves",
+    "mask_palette",
+    "masked",
+    "overlaps",
     "pairs",
     "palette",
     "per_class",

@@ -149,7 +149,7 @@ def test_real_fashion_mnist_is_not_mnist():
 
 
 def test_every_set_says_where_it_comes_from():
-    assert set(NAMED) == {"digits", "diabetes", "scenes", "mnist", "fashion-mnist"}
+    assert set(NAMED) == {"digits", "diabetes", "scenes", "membrane", "mnist", "fashion-mnist"}
     for each in NAMED.values():
         assert each.title
         assert each.description

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from visus.ops.warp import enlarge, slide, warp
+from visus.ops.warp import displace, enlarge, slide, warp
 
 
 @given(
@@ -74,3 +74,25 @@ def test_a_matrix_moves_points_as_scipy_does(mode, order):
                 x[n, channel].numpy().astype(float), turned, offset, order=order, mode="grid-constant", cval=9
             )
             assert (np.abs(found[n, channel] - wanted) < 0.02).mean() > (0.999 if order else 0.98)  # ties in halves
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_displaced_pixels_are_scipys(mode):
+    random = np.random.default_rng(0)
+    x = random.random((2, 3, 12, 17))
+    field = random.normal(0, 4, (2, 2, 12, 17))
+    found = displace(torch.from_numpy(x).float(), torch.from_numpy(field).float(), mode)
+    rows, columns = np.mgrid[:12, :17]
+    for n in range(2):
+        at = [rows + field[n, 1], columns + field[n, 0]]
+        for c in range(3):
+            wanted = ndimage.map_coordinates(x[n, c], at, order=int(mode == "bilinear"), mode="reflect")
+            assert np.isclose(found[n, c].numpy(), wanted, atol=1e-4).mean() > 0.995  # nearest: a tie may go either way
+
+
+def test_displaced_masks_keep_their_values_and_type():
+    mask = torch.randint(0, 256, (2, 1, 9, 9), dtype=torch.uint8)
+    found = displace(mask, torch.randn(2, 2, 9, 9), "nearest")
+    assert found.dtype == torch.uint8
+    assert set(found.unique().tolist()) <= set(mask.unique().tolist())
+    assert torch.equal(displace(mask, torch.zeros(2, 2, 9, 9), "nearest"), mask)

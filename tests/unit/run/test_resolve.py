@@ -1,5 +1,6 @@
 """What augmentation can't be, for the data at hand."""
 
+import numpy as np
 import pytest
 
 from visus.data.open import open_dataset
@@ -22,3 +23,25 @@ def test_what_augmentation_cant_do_is_refused(source, setting, said):
     recipe = compose({"model": {"name": "mlp"}, "data": {"source": source}}, [setting])
     with pytest.raises(SpecError, match=said):
         resolve(recipe, divide(open_dataset(recipe.data), recipe.data, 0), lambda text: None)
+
+
+def test_windows_are_for_answers_to_every_pixel():
+    recipe = compose(
+        {"model": {"name": "resnet8"}, "data": {"source": "digits"}}, ["preprocess.fit=tile", "preprocess.margin=1"]
+    )
+    with pytest.raises(SpecError, match="answers to every pixel, and the task uses label"):
+        resolve(recipe, divide(open_dataset(recipe.data), recipe.data, 0), lambda text: None)
+
+
+def test_classes_of_pixels_are_weighed_by_what_the_training_masks_hold():
+    recipe = compose(
+        {"model": {"name": "resnet8"}, "data": {"source": "scenes", "count": 40}, "task": {"kind": "segment"}},
+        ["task.balance=true", "preprocess.fit=tile", "preprocess.size=[48,48]", "preprocess.margin=8"],
+    )
+    plan = resolve(recipe, divide(open_dataset(recipe.data), recipe.data, 0), lambda text: None)
+    train = plan.dataset.splits["train"]
+    counts = np.bincount(np.stack([train.target(row).mask for row in range(40)]).ravel(), minlength=17)
+    wanted = counts.sum() / (17 * counts.clip(1))
+    assert plan.task.weights == pytest.approx(wanted.tolist(), rel=1e-5)  # 64×64 masks are taken as they are
+    assert (plan.recipe.preprocess.fit, plan.recipe.preprocess.margin) == ("tile", 8)
+    assert plan.schema.targets == ("mask",)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import attention, classic, inception, mobile, origins, residual
+from visus.models.catalog import attention, classic, dense, inception, mobile, origins, residual
 
-CHAPTERS = (origins, classic, inception, residual, mobile, attention)
+CHAPTERS = (origins, classic, inception, residual, mobile, attention, dense)
 Whole = (
-    origins.Networks | classic.Networks | inception.Networks | residual.Networks | mobile.Networks | attention.Networks
+    origins.Networks
+    | classic.Networks
+    | inception.Networks
+    | residual.Networks
+    | mobile.Networks
+    | attention.Networks
+    | dense.Networks
 )

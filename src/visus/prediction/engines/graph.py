@@ -32,7 +32,7 @@ class Graph(nn.Module):
     """A network with its preprocessing: inputs → the tensors of its output.
 
     given: "placed": N×C×H×W uint8, as resized and cut, or N×F float32; "image": N×H×W×C uint8, images of any one size.
-    Raises SpecError for images where the network takes vectors.
+    Raises SpecError for images where the network takes vectors, or windows of images.
     """
 
     def __init__(self, predictor: NetworkPredictor, given: Given = "placed") -> None:
@@ -40,6 +40,8 @@ class Graph(nn.Module):
         self.model, self.preprocess, self.given = predictor.model, predictor.preprocess, given
         if given == "image" and not isinstance(self.preprocess, ImagePreprocess):
             raise SpecError("this model takes vectors, not images", "--input placed")
+        if given == "image" and self.preprocess.whole:
+            raise SpecError("this model sees images window by window, and a graph takes one window", "--input placed")
 
     def forward(self, input: Tensor) -> tuple[Tensor, ...]:
         if self.given == "image":
