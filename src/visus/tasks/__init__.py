@@ -1,15 +1,16 @@
 """One file per job; each is a small frozen object that assembles, trains, decodes, measures and draws."""
 
-from visus.tasks.base import Case, How, Meter, Prediction, Task
+from visus.tasks.base import Case, How, InPixels, Meter, Prediction, Task, degradations
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.detect import Detect
 from visus.tasks.localise import Localisation, Localise
 from visus.tasks.masks import Segmentation
 from visus.tasks.objects import Detection
 from visus.tasks.regress import Regress, Regression
+from visus.tasks.restore import Restoration, Restore
 from visus.tasks.segment import Segment
 
-AnyTask = Classify | Regress | Localise | Detect | Segment
+AnyTask = Classify | Regress | Localise | Detect | Segment | Restore
 
 __all__ = [
     "AnyTask",
@@ -19,14 +20,18 @@ __all__ = [
     "Detect",
     "Detection",
     "How",
+    "InPixels",
     "Localisation",
     "Localise",
     "Meter",
     "Prediction",
     "Regress",
     "Regression",
+    "Restoration",
+    "Restore",
     "Segment",
     "Segmentation",
     "Tagging",
     "Task",
+    "degradations",
 ]
