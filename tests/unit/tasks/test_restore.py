@@ -9,19 +9,27 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.helpers import pixels
+from visus.data.augment import Augment
 from visus.data.degrade import Noise
+from visus.data.loader import Loader, prepare
+from visus.data.patches import Patch
 from visus.data.preprocess import ImagePreprocess, Placement
+from visus.data.samples import ArraySamples
 from visus.data.types import Batch, Schema, Target, Targets
 from visus.errors import DataError, ModelError, SpecError
-from visus.models import TINY
+from visus.models import TINY, build_classifier
 from visus.models.decoders import UNetDecoder
 from visus.models.dncnn import DnCNN, Straight
 from visus.models.mlp import MLP
 from visus.models.resnet import ResNet, SmallStem
 from visus.nn.restorer import Restorer
+from visus.prediction import NetworkManifest, NetworkPredictor
+from visus.run.evaluation import evaluate_predictor
 from visus.spec import decode, dumps
 from visus.tasks import Case, Restoration, Restore
 from visus.training import AdamW, fit, ready
+from visus.weights.load import Weights, put
 
 PAIRS = Schema(shape=(3, 24, 24), targets=("image",))
 PREPROCESS = ImagePreprocess(size=(24, 24), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
@@ -108,6 +116,41 @@ def test_decoders_are_chosen_by_the_networks_maps_or_named():
     assert type(named.assemble(NETWORKS["straight"], PAIRS).inner).__name__ == "Expanding"
     with pytest.raises(ModelError, match="one resolution"):
         Restore(decoder=Straight()).scaled(PREPROCESS).assemble(NETWORKS["U-Net"], PAIRS)
+
+
+def test_a_trained_network_goes_under_a_decoder():
+    network = NETWORKS["U-Net"]
+    state = build_classifier(network, (3, 24, 24), 5).state_dict()
+    model = Restore().scaled(PREPROCESS).assemble(network, PAIRS)
+    left = put(model, Weights(network, (3, 24, 24), 5, dict(state), "here.pt"), new_head=True)
+    assert left == ["inner.blocks.*", "inner.last.*"]
+    taken = {name.removeprefix("inner."): tensor for name, tensor in model.state_dict().items()}
+    backbone = [name for name in state if name.startswith("backbone.")]
+    assert all(torch.equal(taken[name], state[name]) for name in backbone)
+
+
+def test_pairs_stay_together_and_an_image_that_is_left_as_it_is_has_the_figures_of_what_was_given():
+    """Windows and patches of a pair are of one place, and what is measured is what the network makes of the input."""
+    given, wanted = (np.stack([pixels(10 * each + row, 30, 26) for row in range(3)]) for each in (0, 1))
+    samples = ArraySamples("pairs", given, [Target(image=each) for each in wanted])
+    preprocess = ImagePreprocess(size=(24, 24), fit="tile", margin=4, mean=(0.5,) * 3, std=(0.25,) * 3)
+    prepared = prepare(samples, PAIRS, preprocess)
+    loader = Loader(prepared, preprocess, 3, torch.device("cpu"), Augment(patch=Patch(size=12, turn=True)))
+    both = {tuple(a) + tuple(b) for a, b in zip(given.reshape(-1, 3), wanted.reshape(-1, 3), strict=True)}
+    batch = next(loader.train())
+    seen = torch.cat([preprocess.denormalize(batch.inputs), batch.target.image], 1).permute(0, 2, 3, 1).reshape(-1, 6)
+    assert {tuple(each) for each in seen.tolist()} <= both
+    task = Restore().scaled(preprocess)
+    model = task.assemble(NETWORKS["straight"], PAIRS).eval()
+    torch.nn.init.zeros_(model.inner.last.weight)
+    manifest = NetworkManifest(
+        task=task, model="dncnn", network=NETWORKS["straight"], schema=PAIRS, preprocess=preprocess
+    )
+    found = evaluate_predictor(NetworkPredictor(manifest, model), prepared, cases=True)
+    ratios = [10 * np.log10(255**2 / np.square(a - b.astype(float)).mean()) for a, b in zip(given, wanted, strict=True)]
+    assert found.scores["psnr"].value == pytest.approx(np.mean(ratios))
+    assert found.degraded == ""
+    assert np.array_equal(found.worst[0].prediction.restored, found.worst[0].image)
 
 
 def test_it_survives_toml():
