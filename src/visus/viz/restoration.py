@@ -38,7 +38,7 @@ def close_up(
         grid[row, 0].set_aspect("equal")
         frame = Rectangle((left, top), side, side, fill=False, edgecolor=style.AMBER, linewidth=1.5)
         grid[row, 0].add_patch(frame)
-        grid[row, 0].set_xlabel(style.label(name, 34), loc="left", **style.words(7))
+        grid[row, 0].set_xlabel(style.label(name, 60), loc="left", **style.words(7))
         for axes, image, head in zip(grid[row, 1:], images, heads, strict=True):
             axes.imshow(colour(image)[top : top + side, left : left + side], interpolation="nearest")
             axes.set_title(head, loc="left", pad=3, **style.words(style.SMALL, style.INK))
