@@ -122,6 +122,7 @@ def test_every_reader_and_named_set_is_here() -> None:
     assert {"digits", "diabetes", "scenes"} == set(NAMED) - {
         "mnist",
         "fashion-mnist",
+        "membrane",
         "denoise",
     }  # those are tested with their data
 
