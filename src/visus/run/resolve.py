@@ -29,7 +29,7 @@ from visus.weights.load import Weights
 
 NAMED = {"label", "labels", "boxes"}  # fields of targets that tell classes
 SAID = {"label": "a label", "mask": "a mask"}  # of the fields of targets, where the plain name isn't as one says it
-NARROW = 8  # pixels: the margin of the windows of small images
+WINDOW, NARROW = 256, 8  # pixels: a side of the windows of restoration, and the margin of those of small images
 PATCH = 64  # pixels a side, that restoration learns from at a time
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
 LOOKED_AT = 512  # training samples from which mean, std and the classes' pixels are found
@@ -76,7 +76,7 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     if recipe.model.weights is not None and not isinstance(recipe.transfer, Scratch):
         weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
         network = _as_read(network, card.spec, weights.network)
-    given = _in_windows(recipe.preprocess, schema, card) if isinstance(task, InPixels) else recipe.preprocess
+    given = _in_windows(recipe.preprocess, schema) if isinstance(task, InPixels) else recipe.preprocess
     preprocess = preprocess_of(given, schema, card, train, weights)
     if preprocess.whole and not set(schema.targets) <= {"mask", "image"}:
         raise SpecError(
@@ -106,7 +106,7 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     return Plan(resolved, dataset, schema, task, network, preprocess, augment, weights)
 
 
-def _in_windows(given: Preprocessing, schema: Schema, card: Card) -> Preprocessing:
+def _in_windows(given: Preprocessing, schema: Schema) -> Preprocessing:
     """Images as they are, for a task that gives images. Raises SpecError where they would be resized or cut."""
     if given.fit not in (None, "tile"):
         raise SpecError(
@@ -114,9 +114,9 @@ def _in_windows(given: Preprocessing, schema: Schema, card: Card) -> Preprocessi
         )
     small = len(schema.shape) == 3 and 0 < max(schema.shape[1:]) <= SMALL
     margin = (NARROW if small else MARGIN) if given.margin is None else given.margin
-    height, width = schema.shape[1:] if small else card.input[1:]
-    extra = 2 * margin if small else 0
-    return replace(given, fit="tile", margin=margin, size=given.size or (height + extra, width + extra))
+    core = schema.shape[1:] if small else (WINDOW - 2 * margin,) * 2
+    size = (max(1, core[0]) + 2 * margin, max(1, core[1]) + 2 * margin)
+    return replace(given, fit="tile", margin=margin, size=given.size or size)
 
 
 def _of_images(preprocess: Preprocess) -> ImagePreprocess:
