@@ -49,7 +49,7 @@ def train(
     recipe
         Settings to start from: a recipe's name (visus recipes), a TOML file, or a run folder.
     task
-        classify, regress, localise, detect or segment; by default what the data are for.
+        classify, regress, localise, detect, segment or restore; by default what the data are for.
     epochs
         Passes over the training samples.
     batch
@@ -128,8 +128,13 @@ def evaluate(
     watch = watcher(json)
     found = api.evaluate(run, source, split=split, batch=batch, device=device, settings=settings, watch=watch)
     scores = {name: tree(score) for name, score in found.scores.items()}
-    watch.event("scores", {"data": found.data, "split": found.split, "scores": scores})
-    watch.table(f"{found.data}, {found.split}", ("", "value", "95 % interval", "n"), rows_of(found.scores))
+    degraded = found.evaluation.degraded
+    watch.event("scores", {"data": found.data, "split": found.split, "degraded": degraded, "scores": scores})
+    watch.table(
+        ", ".join(filter(None, (found.data, found.split, degraded))),
+        ("", "value", "95 % interval", "n"),
+        rows_of(found.scores),
+    )
     if out is not None:
         for path in found.draw(out):
             watch.say(str(path))
@@ -170,7 +175,8 @@ def predict(
     out
         A folder for a picture of each prediction.
     to
-        A .jsonl, .csv or .parquet file for the predictions; what can't be read is listed beside it.
+        A .jsonl, .csv or .parquet file for the predictions; what can't be read is listed beside it. For restored images
+        an image file, or a folder.
     overwrite
         Replace what is in that file, where another model or other inputs were asked for.
     json

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from torch import Tensor
 from torch.nn import functional as F
 
+from visus.data.patches import Patch
 from visus.data.randaugment import Drawn, RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
 from visus.errors import SpecError
@@ -51,8 +52,9 @@ class Elastic(Spec, frozen=True):
 class Augment(Spec, frozen=True):
     """Random changes of training images, drawn anew for each image.
 
-    flip: left and right, for half of the images. crop: a part is enlarged to the whole. shift: up to this share of a
-    side, in each direction. zoom: enlarged by up to this share. rotate: up to this many degrees either way.
+    patch: parts are cut out first, and the rest happens to them. flip: left and right, for half of the images.
+    crop: a part is enlarged to the whole. shift: up to this share of a side, in each direction. zoom: enlarged by up
+    to this share. rotate: up to this many degrees either way.
     elastic: deformed, after all other moves; not for boxes.
     randaugment: operations drawn for each image. saturation: up to this share either way. hue: turned by up to this
     many degrees either way, at the same luminance. brightness, contrast: up to this share either way.
@@ -61,6 +63,7 @@ class Augment(Spec, frozen=True):
     are set each batch takes one of them. Both blend the labels.
     """
 
+    patch: Patch | None = None
     flip: bool = False
     crop: Crop | None = None
     shift: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
@@ -82,6 +85,8 @@ class Augment(Spec, frozen=True):
 
     def apply(self, batch: Batch, draws: torch.Generator, fill: int) -> Batch:
         """Pixels moved, then their values changed: inputs N×C×H×W uint8 in, uint8 or float32 out, values 0…255."""
+        if self.patch is not None:
+            batch = self.patch.cut(batch, draws)
         drawn = None if self.randaugment is None else self.randaugment.draw(len(batch), draws)
         batch = self.geometry(batch, draws, fill, drawn)
         return replace(batch, inputs=self.colour(batch.inputs, draws, drawn))

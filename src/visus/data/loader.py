@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from visus.data.augment import Augment
+from visus.data.degrade import Degradation, degraded
 from visus.data.order import epoch_order
 from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
@@ -169,6 +170,7 @@ class Loader:
     """Batches of a prepared split, normalised, on a device.
 
     channels_last: how images lie in memory there. classes: of the labels, for augment's mixing.
+    degrade: what is done to clean images, anew each time.
     rank, ranks: of several processes that train together, each takes its part of every training batch.
     """
 
@@ -182,6 +184,7 @@ class Loader:
     channels_last: bool = False
     rank: int = 0
     ranks: int = 1
+    degrade: tuple[Degradation, ...] = ()
 
     def __len__(self) -> int:
         """Batches an epoch of training: a last one that isn't full is left out, unless it is the only one."""
@@ -216,7 +219,7 @@ class Loader:
                     each.cancel()
 
     def evaluate(self) -> Iterator[Batch]:
-        """Every sample once, in order, not augmented."""
+        """Every sample once, in order, neither augmented nor degraded."""
         together = 1 if isinstance(self.prepared, Whole) else self.batch
         for positions in torch.split(torch.arange(len(self.prepared.rows)), together):
             batch = self.prepared.gather(positions)
@@ -240,8 +243,10 @@ class Loader:
         else:
             batch = self.prepared.gather(positions)
         batch = replace(batch, inputs=sent(batch.inputs, self.device))
-        if isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle():
+        if isinstance(self.preprocess, ImagePreprocess) and (self.degrade or not self.augment.idle()):
             batch = self.augment.apply(batch, draws, self.preprocess.fill)
+            if self.degrade:
+                batch = degraded(batch, self.degrade, draws)
             batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
             return self._to_device(self.augment.mix(batch, self.classes, draws))
         return self._to_device(replace(batch, inputs=self.preprocess.normalize(batch.inputs)))

@@ -152,18 +152,30 @@ def _scenes(data: Data) -> Dataset:
     return scenes.load(data)
 
 
+def _archive(name: str, file: str, content: str, data: Data) -> Path:
+    """The first archive of a set, in a folder of its name or beside it. Raises DataError."""
+    for root in _roots(data):
+        for path in (root / name / file, root / file):
+            if path.is_file():
+                return path
+    raise DataError(
+        f"{name}: there is no {file} in data.dir, in $VISUS_DATA or in the system's data folders",
+        f"pack {content} so, and name the folder: data.dir = …",
+    )
+
+
 def _membrane(data: Data) -> Dataset:
     from visus.data import membrane
 
-    source = NAMED["membrane"].source_and_licence
-    for root in _roots(data):
-        for path in (root / "membrane" / membrane.FILE, root / membrane.FILE):
-            if path.is_file():
-                return membrane.load(path, source)
-    raise DataError(
-        f"membrane: there is no {membrane.FILE} in data.dir, in $VISUS_DATA or in the system's data folders",
-        "pack image/0.png … and label/0.png … of the ISBI 2012 slices so, and name the folder: data.dir = …",
-    )
+    path = _archive("membrane", membrane.FILE, "image/0.png … and label/0.png … of the ISBI 2012 slices", data)
+    return membrane.load(path, NAMED["membrane"].source_and_licence)
+
+
+def _denoise(data: Data) -> Dataset:
+    from visus.data import greyscale
+
+    path = _archive("denoise", greyscale.FILE, "train400/*.png and set12/*.png", data)
+    return greyscale.load(path, NAMED["denoise"].source_and_licence)
 
 
 def _idx(known: IdxSet, data: Data) -> Dataset:
@@ -297,5 +309,12 @@ NAMED: dict[str, Named] = {
         description="60,000 + 10,000 pictures of garments, grey 28×28, 10 classes",
         source_and_licence="H. Xiao, K. Rasul and R. Vollgraf, Zalando Research, arXiv:1708.07747, MIT",
         load=partial(_idx, FASHION),
+    ),
+    "denoise": Named(
+        title="Denoise",
+        description="400 grey images of 180×180 to learn restoration from, and Set12 to report it on",
+        source_and_licence="K. Zhang, W. Zuo, Y. Chen, D. Meng and L. Zhang, arXiv:1608.03981: images of the Berkeley "
+        "segmentation data set, and the usual twelve test images; for research",
+        load=_denoise,
     ),
 }

@@ -4,6 +4,7 @@ from visus.metrics.classification import LabelMeter, TagMeter
 from visus.metrics.detection import DetectionMeter, Found
 from visus.metrics.localisation import ENOUGH, LocalisationMeter
 from visus.metrics.regression import ValueMeter
+from visus.metrics.restoration import RestorationMeter, decibels, squared_error, ssim
 from visus.metrics.score import Score, bootstrap, wilson
 from visus.metrics.segmentation import MaskMeter
 
@@ -14,9 +15,13 @@ __all__ = [
     "LabelMeter",
     "LocalisationMeter",
     "MaskMeter",
+    "RestorationMeter",
     "Score",
     "TagMeter",
     "ValueMeter",
     "bootstrap",
+    "decibels",
+    "squared_error",
+    "ssim",
     "wilson",
 ]

@@ -72,6 +72,10 @@ class NetworkPredictor(Predictor):
     def whole(self) -> bool:
         return self.preprocess.whole
 
+    @property
+    def eight_bits(self) -> bool:
+        return self.engine is not None and len(self.shape) == 3
+
     def place(self, value: np.ndarray) -> Tensor:
         return self.preprocess.place(value)
 
@@ -91,6 +95,8 @@ class NetworkPredictor(Predictor):
         Of whole images it is put together from windows. Raises ModelError where it isn't an answer for every pixel.
         """
         run = self.network_outputs if self.engine is None else self.engine
+        if self.eight_bits:
+            placed = placed.to(torch.uint8)
         if not self.whole:
             return run(placed)
         assert isinstance(self.preprocess, ImagePreprocess)

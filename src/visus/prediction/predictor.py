@@ -86,6 +86,11 @@ class Predictor(ABC):
     def whole(self) -> bool:
         """Whether placed inputs are whole images, of sizes of their own; then they are looked at one by one."""
 
+    @property
+    def eight_bits(self) -> bool:
+        """Whether it takes images of 8 bits alone, and none of other values, as noise gives them."""
+        return False
+
     @abstractmethod
     def place(self, value: np.ndarray) -> Tensor:
         """H×W×C uint8 or F float32 → one placed input. Raises UnreadableImage, and DataError for the other kind."""

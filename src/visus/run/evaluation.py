@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from visus.data.dataset import Data
+from visus.data.degrade import Rounded, described
+from visus.data.degraded import Degraded
 from visus.data.image import Picture
 from visus.data.loader import Prepared
 from visus.data.open import open_dataset
@@ -23,7 +25,7 @@ from visus.metrics import Score
 from visus.prediction import Predictor
 from visus.run.recipe import compose
 from visus.run.watch import Bar
-from visus.tasks import Case
+from visus.tasks import Case, degradations
 from visus.text import spoken
 from visus.training.ranks import ALONE, Ranks
 
@@ -32,25 +34,36 @@ KEPT = 24  # cases: the worst, and as many spread evenly over the split
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found. meter: the task's. worst: by error, the greatest first. some: spread over the split."""
+    """What was found. meter: the task's. worst: by error, the greatest first. some: spread over the split.
+
+    degraded: what was done to the images, in words; "" where they are as they were.
+    """
 
     scores: dict[str, Score]
     meter: Any
     worst: tuple[Case, ...] = ()
     some: tuple[Case, ...] = ()
+    degraded: str = ""
 
 
 def evaluate_predictor(
     predictor: Predictor, prepared: Prepared, *, batch: int = 256, cases: bool = False, bar: Bar | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = ALONE, eight_bits: bool = False,
 ) -> Evaluation:  # fmt: skip
     """Measure a predictor on every sample of a split that was prepared for it.
+
+    eight_bits: round what is done to images, as it is for predictors that take nothing else.
 
     cases: whether to keep some samples with their predictions. ranks: who share the work; the first keeps the cases,
     and the figures are those of all samples, on every rank.
     """
     task, schema = predictor.task, predictor.schema
     meter: Any = task.meter(schema)
+    steps = degradations(task)
+    if steps and (eight_bits or predictor.eight_bits):
+        steps = (*steps, Rounded())
+    if steps:
+        prepared = Degraded(prepared, steps)
     total, done = len(prepared.rows), 0
     spread = set(torch.linspace(0, total - 1, min(KEPT, total)).round().long().tolist())
     worst: list[Case] = []
@@ -68,7 +81,7 @@ def evaluate_predictor(
         done += len(rows_N)
         if bar is not None:
             bar(done, total)
-    return Evaluation(meter.scores(), meter, tuple(worst), tuple(some))
+    return Evaluation(meter.scores(), meter, tuple(worst), tuple(some), described(steps))
 
 
 def batches(predictor: Predictor, prepared: Prepared, batch: int) -> Iterator[Batch]:

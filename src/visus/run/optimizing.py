@@ -103,7 +103,7 @@ def optimize(
         prepared = prepare(spread(held, samples), predictor.schema, predictor, bad=bad, progress=bar)
         calibration = prepare(spread(learnt, CALIBRATING), predictor.schema, predictor, bad=bad)
     goal = predictor.task.goal(predictor.schema)
-    reference = evaluate_predictor(predictor, prepared).scores[goal]
+    reference = evaluate_predictor(predictor, prepared, eight_bits=True).scores[goal]
     inputs = _inputs(predictor, prepared, COMPARED)
     wanted = predictor.network_outputs(inputs)
     watch.say(f"the network itself: {goal.replace('_', ' ')} {reference.text} on {reference.n} samples of {name}")

@@ -87,7 +87,11 @@ def announce(plan: Plan, whole: nn.Module, loaders: dict[str, Loader], where: st
 def tell(folder: RunFolder, found: Evaluation, split: str, state: State, watch: Watch) -> None:
     """The figures of a finished run."""
     which = "" if split == "test" else ": no test split, so these samples also chose the model"
-    watch.table(f"{split}{which}", ("", "value", "95 % interval", "n"), rows_of(found.scores))
+    watch.table(
+        f"{split}{which}" + (f", {found.degraded}" if found.degraded else ""),
+        ("", "value", "95 % interval", "n"),
+        rows_of(found.scores),
+    )
     watch.event("scores", {"split": split, "scores": {k: tree(v) for k, v in found.scores.items()}})
     folder.log(f"{split}: " + ", ".join(f"{name} {score.text}" for name, score in found.scores.items()))
     lines = [f"trained in {state.seconds:.1f} s; report: {folder.path / REPORT}"]

@@ -31,9 +31,11 @@ from visus.prediction import Predictor, load
 from visus.run import launch
 from visus.run.device import device_of
 from visus.run.inputs import Inputs, answers, find_inputs
+from visus.run.pictures import is_place_of_pictures, write_pictures
 from visus.run.tables import Writer, writer_of
 from visus.run.watch import Silent, Watch
 from visus.spec import Spec
+from visus.tasks import InPixels
 from visus.text import counted
 
 LEAST, MOST = 64, 512  # inputs of a piece, which is what a crash can lose
@@ -140,16 +142,21 @@ def predict_to(
     """Write what a model says of many inputs to a file, in their order; go on where it was begun.
 
     sources: files, folders, shards, archives, or CSV tables of vectors. to: a .jsonl, .csv or .parquet file; what can't
-    be read is listed beside it, with its cause. overwrite: replace what another model said, or of other inputs.
+    be read is listed beside it, with its cause. Where what is said are images it may be an image file or a folder for
+    them, which one process writes, from the beginning. overwrite: replace what another model said, or of other inputs.
     rank, ranks: which share of the inputs is this process's; by default what torchrun says, or all of them.
     The last process to finish writes the result. The same call again goes on, or finds that all is done.
     Raises RunError where the file holds something else, and VisusError.
     """
     watch, to = watch or Silent(), Path(to)
     require_count("batch", batch)
-    writer = writer_of(to)
+    pictures = is_place_of_pictures(to)
+    writer = None if pictures else writer_of(to)
     rank, ranks = share_of(rank, ranks)
     predictor = run if isinstance(run, Predictor) else load(run, device_of(_own_device(device, ranks)))
+    if pictures and isinstance(predictor.task, InPixels):
+        return _as_pictures(predictor, sources, to, batch, overwrite, ranks, watch)
+    writer = writer_of(to) if writer is None else writer
     with watch.work("listing"):
         inputs = find_inputs(sources, predictor.schema)
         job = Job(model=predictor.digest(), inputs=inputs.digest(), count=len(inputs), piece=piece_of(len(inputs)))
@@ -163,6 +170,27 @@ def predict_to(
             f"{printable(to)}: can't be written: {(problem.strerror or str(problem)).lower()}",
             "mend that, and give the same command again: it goes on with what is done",
         ) from None
+
+
+def _as_pictures(
+    predictor: Predictor, sources: Sequence[str | Path], to: Path, batch: int, overwrite: bool, ranks: int, watch: Watch
+) -> Predicted:
+    if ranks > 1:
+        raise SpecError("images are written by one process, and there are several", "give each a part of the inputs")
+    with watch.work("listing"):
+        inputs = find_inputs(sources, predictor.schema)
+    begin = time.monotonic()
+    written, unreadable = write_pictures(predictor, inputs, to, batch=batch, overwrite=overwrite, watch=watch)
+    bad_files = to.with_name(f"{to.name}.unreadable.csv") if unreadable else None
+    if bad_files is not None:
+        _list_unreadable(bad_files, [[each.name, each.cause] for each in unreadable])
+    return Predicted(to, written, len(unreadable), bad_files, len(inputs), len(inputs) / (time.monotonic() - begin))
+
+
+def _list_unreadable(path: Path, rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "cause"), *rows])
+    write_atomic(path, text.getvalue())
 
 
 def _predict(
@@ -301,9 +329,7 @@ def _join(place: _Place, inputs: Inputs, kind: type[Writer]) -> None:
             os.fsync(file.fileno())
         size = temporary.stat().st_size
         if bad:
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows([("file", "cause"), *bad])
-            write_atomic(place.bad_files, text.getvalue())
+            _list_unreadable(place.bad_files, bad)
         else:
             place.bad_files.unlink(missing_ok=True)
         temporary.replace(place.to)

@@ -63,6 +63,11 @@ def write_report(
     write_atomic(folder.path / REPORT, page.encode("utf-8", errors="xmlcharrefreplace"))
 
 
+def _condition(found: Evaluation) -> str:
+    """What was done to the images first."""
+    return f", {found.degraded}" if found.degraded else ""
+
+
 def _headlines(found: Evaluation, plan: Plan) -> list[tuple[str, Score]]:
     goal = plan.task.goal(plan.schema)
     rest = [(name, score) for name, score in found.scores.items() if name != goal]
@@ -100,7 +105,9 @@ def _tables(
     data = [(name, f"{len(samples):,} samples") for name, samples in plan.dataset.splits.items()]
     data.append(("source", plan.dataset.source or plan.recipe.data.source))
     return [
-        viz.Table(f"Figures on the {split} split", ("figure", "value", "95 % interval", "n"), figures),
+        viz.Table(
+            f"Figures on the {split} split{_condition(found)}", ("figure", "value", "95 % interval", "n"), figures
+        ),
         viz.Table("Model", ("", ""), model),
         viz.Table("Data", ("", ""), data),
     ]

@@ -13,6 +13,7 @@ from visus.adaptation import Scratch, network_of
 from visus.data.augment import Augment
 from visus.data.dataset import Dataset, threaded
 from visus.data.image import Picture
+from visus.data.patches import Patch
 from visus.data.preprocess import MARGIN, ImagePreprocess, Preprocess, VectorPreprocess
 from visus.data.samples import Samples
 from visus.data.types import Schema, Targets
@@ -23,13 +24,16 @@ from visus.prediction import NetworkManifest
 from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
 from visus.spec import decode, tree
-from visus.tasks import AnyTask, Classify, Regress, Segment
+from visus.tasks import AnyTask, Classify, InPixels, Regress, Restore, Segment
 from visus.weights.load import Weights
 
+NAMED = {"label", "labels", "boxes"}  # fields of targets that tell classes
 SAID = {"label": "a label", "mask": "a mask"}  # of the fields of targets, where the plain name isn't as one says it
+WINDOW, NARROW = 256, 8  # pixels: a side of the windows of restoration, and the margin of those of small images
+PATCH = 64  # pixels a side, that restoration learns from at a time
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
 LOOKED_AT = 512  # training samples from which mean, std and the classes' pixels are found
-TASKS: tuple[AnyTask, ...] = (Classify(), Regress(), Segment())
+TASKS: tuple[AnyTask, ...] = (Classify(), Regress(), Segment(), Restore())
 
 
 @dataclass(frozen=True)
@@ -64,26 +68,30 @@ class Plan:
 def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Plan:
     """Choose what isn't given, and say so. Raises DataError and ModelError where data, task and network don't meet."""
     task = recipe.task or _task_for(dataset.schema)
-    schema = replace(dataset.schema, targets=_targets_for(task, dataset.schema))
+    targets = _targets_for(task, dataset.schema)
+    schema = replace(dataset.schema, targets=targets, labels=dataset.schema.labels if NAMED & set(targets) else ())
     card = find(recipe.model.name)
     train = dataset.splits["train"]
     network, weights = recipe.model.spec or card.spec, None
     if recipe.model.weights is not None and not isinstance(recipe.transfer, Scratch):
         weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
         network = _as_read(network, card.spec, weights.network)
-    preprocess = preprocess_of(recipe.preprocess, schema, card, train, weights)
+    given = _in_windows(recipe.preprocess, schema) if isinstance(task, InPixels) else recipe.preprocess
+    preprocess = preprocess_of(given, schema, card, train, weights)
     if preprocess.whole and not set(schema.targets) <= {"mask", "image"}:
         raise SpecError(
             f"preprocess.fit = tile is for answers to every pixel, and the task uses {' and '.join(schema.targets)}",
             "--set preprocess.fit=crop",
         )
     task = task.fitted(schema, _targets(train, schema))
+    if isinstance(task, InPixels):
+        task = task.scaled(_of_images(preprocess))
     network = network_of(recipe.transfer, network)
     with torch.device("meta"):
         task.assemble(
             network, preprocess.seen(schema)
         )  # so that what can't be built is refused before anything is read
-    augment = _augment(recipe.augment, preprocess, schema)
+    augment = _augment(recipe.augment, preprocess, schema, task)
     filled = {name: value for name, value in asdict(preprocess).items() if name in Preprocessing.__struct_fields__}
     resolved = replace(
         recipe,
@@ -98,6 +106,25 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     return Plan(resolved, dataset, schema, task, network, preprocess, augment, weights)
 
 
+def _in_windows(given: Preprocessing, schema: Schema) -> Preprocessing:
+    """Images as they are, for a task that gives images. Raises SpecError where they would be resized or cut."""
+    if given.fit not in (None, "tile"):
+        raise SpecError(
+            f"preprocess.fit is {given.fit!r}, and images are to be restored as they are", "leave it out: it is 'tile'"
+        )
+    small = len(schema.shape) == 3 and 0 < max(schema.shape[1:]) <= SMALL
+    margin = (NARROW if small else MARGIN) if given.margin is None else given.margin
+    core = schema.shape[1:] if small else (WINDOW - 2 * margin,) * 2
+    size = (max(1, core[0]) + 2 * margin, max(1, core[1]) + 2 * margin)
+    return replace(given, fit="tile", margin=margin, size=given.size or size)
+
+
+def _of_images(preprocess: Preprocess) -> ImagePreprocess:
+    if not isinstance(preprocess, ImagePreprocess):
+        raise DataError("the task is about images, and the data are vectors", "name another --task, or other data")
+    return preprocess
+
+
 def _as_read(asked: Network, usual: Network, read: Network) -> Network:
     """The network as the makers of weights read it, with what the recipe changes of the catalog's spec."""
     if isinstance(asked, Cut):
@@ -110,7 +137,7 @@ def _as_read(asked: Network, usual: Network, read: Network) -> Network:
 
 def _task_for(schema: Schema) -> AnyTask:
     for task in TASKS:
-        if any(set(need) <= set(schema.targets) for need in task.needs):
+        if any(need and set(need) <= set(schema.targets) for need in task.needs):
             return task
     raise DataError(
         f"no task is known for data with {', '.join(schema.targets) or 'no targets'}", "name one with --task"
@@ -223,12 +250,15 @@ def _vector_preprocess(given: Preprocessing, train: Samples) -> VectorPreprocess
     )
 
 
-def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema) -> Augment:
-    """What is given; else for colour photographs mirrored ones are as likely, and grey scans may carry writing."""
+def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema, task: AnyTask) -> Augment:
+    """What is given; else for colour photographs mirrored ones are as likely, and grey scans may carry writing; and
+    for restoration, patches."""
     if not isinstance(preprocess, ImagePreprocess):
         if given is not None and not given.idle():
             raise SpecError("augment changes images, and the data are vectors", "leave the augment settings out")
         return Augment()
+    if isinstance(task, InPixels):
+        return _of_pixels(given, preprocess, schema)
     if given is None:
         return Augment(shift=0.0625) if preprocess.channels == 1 else Augment(flip=True, shift=0.125)
     if (given.saturation or given.hue) and preprocess.channels == 1:
@@ -237,5 +267,19 @@ def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema) -> A
         have = " and ".join(schema.targets)
         raise SpecError(
             f"augment.mixup and augment.cutmix blend class labels, and the task uses {have}", "set both to 0"
+        )
+    return given
+
+
+def _of_pixels(given: Augment | None, preprocess: ImagePreprocess, schema: Schema) -> Augment:
+    """What is given, or patches, turned in all ways. Raises SpecError for what would change one of a pair alone."""
+    if given is None:
+        return Augment(patch=Patch(size=min(PATCH, *preprocess.size), turn=True))
+    plain = Augment(patch=given.patch, flip=given.flip, crop=given.crop, shift=given.shift, zoom=given.zoom,
+                    rotate=given.rotate, elastic=given.elastic)  # fmt: skip
+    if "image" in schema.targets and given != plain:
+        raise SpecError(
+            "augment changes colours or mixes images, and what is wanted would stay as it is",
+            "leave all but patch, flip, crop, shift, zoom, rotate and elastic out",
         )
     return given

@@ -20,6 +20,7 @@ from visus.run.reading import resources_of
 from visus.run.recipe import Budget
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
+from visus.tasks import degradations
 from visus.training import Player
 from visus.training.ranks import ALONE, Ranks
 from visus.weights.load import cut_down, put
@@ -119,6 +120,7 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
         loaders[name] = Loader(
             prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
             plan.augment, recipe.seed, len(plan.schema.labels), last, ranks.rank, ranks.count,
+            degradations(plan.task),
         )  # fmt: skip
     return loaders
 

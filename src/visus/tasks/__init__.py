@@ -1,16 +1,17 @@
 """One file per job; each is a small frozen object that assembles, trains, decodes, measures and draws."""
 
-from visus.tasks.base import Case, How, Meter, Prediction, Task
+from visus.tasks.base import Case, How, InPixels, Meter, Prediction, Task, degradations
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.detect import Detect
 from visus.tasks.localise import Localisation, Localise
 from visus.tasks.masks import Segmentation
 from visus.tasks.objects import Detection
 from visus.tasks.regress import Regress, Regression
+from visus.tasks.restore import Restoration, Restore
 from visus.tasks.segment import Segment
 from visus.tasks.yolo import YoloV1
 
-AnyTask = Classify | Regress | Localise | Detect | YoloV1 | Segment
+AnyTask = Classify | Regress | Localise | Detect | YoloV1 | Segment | Restore
 
 __all__ = [
     "AnyTask",
@@ -20,15 +21,19 @@ __all__ = [
     "Detect",
     "Detection",
     "How",
+    "InPixels",
     "Localisation",
     "Localise",
     "Meter",
     "Prediction",
     "Regress",
     "Regression",
+    "Restoration",
+    "Restore",
     "Segment",
     "Segmentation",
     "Tagging",
     "Task",
     "YoloV1",
+    "degradations",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visus.data.preprocess import Placement
+from visus.data.degrade import Degradation
+from visus.data.preprocess import ImagePreprocess, Placement
 from visus.data.types import Batch, Schema, Target, Targets
 from visus.metrics import Score
 from visus.models import Network
@@ -106,6 +107,25 @@ class Task(Protocol):
 
     def draw(self, meter: Any, worst: Sequence[Case], some: Sequence[Case], schema: Schema) -> dict[str, Figure]:
         """The pictures of an evaluation by file name, most telling first."""
+
+
+@runtime_checkable
+class InPixels(Protocol):
+    """A task whose outputs are images: it takes them as they are, neither resized nor cut.
+
+    degrade: what is done to its images first, where they are what is wanted.
+    """
+
+    @property
+    def degrade(self) -> tuple[Degradation, ...]: ...
+
+    def scaled(self, preprocess: ImagePreprocess) -> Self:
+        """The task with the scale of the network's input filled in."""
+
+
+def degradations(task: object) -> tuple[Degradation, ...]:
+    """What is done to the images of a task before it sees them."""
+    return task.degrade if isinstance(task, InPixels) else ()
 
 
 def exact(output: Tensor) -> Tensor:

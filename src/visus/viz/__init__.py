@@ -13,6 +13,7 @@ from visus.viz.masks import draw_mask, mask_palette, masked, overlaps
 from visus.viz.objects import histogram, pairs, palette, picture, precision_recall, precisions
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
+from visus.viz.restoration import close_up
 from visus.viz.sheets import draw_boxes, sheet
 from visus.viz.style import RIGHT, WRONG, label, png, save
 
@@ -24,6 +25,7 @@ __all__ = [
     "Text",
     "accuracy_against_cost",
     "calibration",
+    "close_up",
     "compared_curves",
     "confused_pairs",
     "confusion",

@@ -14,7 +14,7 @@ from visus.data.preprocess import ImagePreprocess
 from visus.errors import WeightsError
 from visus.models import Cut, Network, build_classifier, find
 from visus.models.cards import WithAuxiliary
-from visus.nn import Classifier, load_state
+from visus.nn import Classifier, Pyramid, load_state
 from visus.weights.formats import Stored, read_weights
 from visus.weights.graphs import Unlike, fit
 from visus.weights.peers import PEERS, Peer
@@ -82,10 +82,16 @@ def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
     """
     state = model.state_dict()
     if not isinstance(model, Classifier):
-        left = [name for name in state if not name.startswith("backbone.")]
-        kept = {name: tensor for name, tensor in weights.tensors.items() if not _of_head(name)}
+        where = next(name for name, module in model.named_modules() if isinstance(module, Pyramid))
+        left = [name for name in state if not name.startswith(f"{where}.")]
+        kept = {
+            name.replace("backbone", where, 1): tensor
+            for name, tensor in weights.tensors.items()
+            if not _of_head(name)
+        }  # fmt: skip
         load_state(model, kept | {name: state[name] for name in left}, weights.source)
-        return [f"{part}.*" for part in dict.fromkeys(name.partition(".")[0] for name in left)]
+        depth = where.count(".") + 1
+        return [f"{part}.*" for part in dict.fromkeys(".".join(name.split(".")[:depth]) for name in left)]
     if not new_head:
         load_state(model, weights.tensors, weights.source)
         return []

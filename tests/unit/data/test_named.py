@@ -5,17 +5,20 @@ import os
 import struct
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.helpers import real_data
 from visus.data import download, named
 from visus.data.dataset import Data
 from visus.data.named import FASHION, MNIST, NAMED
 from visus.errors import DataError, DownloadError
 
-REAL = Path(os.environ.get("VISUS_DATA", "")) / "fashion-mnist"
+FOLDER = os.environ.get("VISUS_DATA", "")
+REAL = Path(FOLDER) / "fashion-mnist"
 FILES = tuple(file.name.removesuffix(".gz") for file in FASHION.files)
 
 
@@ -149,9 +152,30 @@ def test_real_fashion_mnist_is_not_mnist():
 
 
 def test_every_set_says_where_it_comes_from():
-    assert set(NAMED) == {"digits", "diabetes", "scenes", "membrane", "mnist", "fashion-mnist"}
+    assert set(NAMED) == {"digits", "diabetes", "scenes", "membrane", "denoise", "mnist", "fashion-mnist"}
     for each in NAMED.values():
         assert each.title
         assert each.description
         assert each.source_and_licence
     assert named.FASHION.labels[0] == "T-shirt/top"
+
+
+def test_denoise_is_400_images_to_learn_from_and_set12(monkeypatch):
+    monkeypatch.setenv("VISUS_DATA", FOLDER)
+    real_data("greyscale-denoise.tar")
+    found = NAMED["denoise"].load(Data())
+    assert {split: len(samples) for split, samples in found.splits.items()} == {"train": 400, "test": 12}
+    assert (found.schema.shape, found.schema.targets) == ((1, 0, 0), ())
+    assert {found.splits["train"].read(row).pixels.shape for row in range(0, 400, 40)} == {(180, 180, 1)}
+    sides = [found.splits["test"].read(row).pixels.shape for row in range(12)]
+    assert sides == [(256, 256, 1)] * 7 + [(512, 512, 1)] * 5  # Set12: seven of 256×256 and five of 512×512
+    assert [found.splits["test"].name(row) for row in (0, 11)] == ["set12/01.png", "set12/12.png"]
+
+
+def test_denoise_says_what_it_lacks(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)no greyscale-denoise\.tar.*name the folder"):
+        NAMED["denoise"].load(Data(dir=str(tmp_path)))
+    with tarfile.open(tmp_path / "greyscale-denoise.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("train400/1.png"))
+    with pytest.raises(DataError, match="holds 1 images in train400, and there should be 400"):
+        NAMED["denoise"].load(Data(dir=str(tmp_path)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import attention, classic, dense, inception, mobile, origins, residual
+from visus.models.catalog import attention, classic, dense, inception, mobile, origins, pixels, residual
 
-CHAPTERS = (origins, classic, inception, residual, mobile, attention, dense)
+CHAPTERS = (origins, classic, inception, residual, mobile, attention, dense, pixels)
 Whole = (
     origins.Networks
     | classic.Networks
@@ -13,4 +13,5 @@ Whole = (
     | mobile.Networks
     | attention.Networks
     | dense.Networks
+    | pixels.Networks
 )
