@@ -16,7 +16,7 @@ from natsort import natsort_keygen, ns
 
 from visus.data.dataset import Dataset, split_order
 from visus.data.image import Picture, printable
-from visus.data.readers.folders import few
+from visus.data.readers.listing import few
 from visus.data.samples import Samples
 from visus.data.types import VOID, Schema, Target
 from visus.errors import DataError, UnreadableImage

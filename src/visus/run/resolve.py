@@ -125,7 +125,8 @@ def _targets_for(task: AnyTask, schema: Schema) -> tuple[str, ...]:
 def _targets(samples: Samples, schema: Schema) -> Targets:
     """The columns that a task fits itself to; those with pixels are left out."""
     light = tuple(name for name in schema.targets if name in ("label", "labels", "values", "captions"))
-    return Targets.collate([samples.target(row) for row in range(len(samples))], replace(schema, targets=light))
+    rows = range(len(samples)) if light else ()  # a mask would be decoded for nothing
+    return Targets.collate([samples.target(row) for row in rows], replace(schema, targets=light))
 
 
 def preprocess_of(

@@ -21,7 +21,7 @@ from visus.data.dataset import Data, Dataset, split_order, title_of
 from visus.data.image import Picture, decode, printable
 from visus.data.readers import tars
 from visus.data.readers.base import Reader
-from visus.data.readers.folders import SPLITS, few, in_order, is_hidden, is_image
+from visus.data.readers.listing import SPLITS, few, in_order, is_hidden, is_image
 from visus.data.readers.members import Span
 from visus.data.readers.shard_index import FIELDS, UNKNOWN, Index, Texts, index_of, parted
 from visus.data.samples import Samples, shape_of
