@@ -1,8 +1,9 @@
-"""`visus data`: list, show, check, shard, cache."""
+"""`visus data`: list, show, check, shard, convert, cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import cyclopts
 
@@ -10,7 +11,8 @@ from visus.cli.learn import Json, Settings
 from visus.cli.show import line, printed, watcher
 
 app = cyclopts.App(
-    name="data", help="Look at data sets: list those known by name, show one, check one, shard one, see what is kept."
+    name="data",
+    help="Look at data sets: list those known by name, show one, check one, shard or convert one, see what is kept.",
 )
 
 
@@ -38,7 +40,7 @@ def list_(*, json: Json = False) -> None:
         return
     rows = [(name, named.description, named.source_and_licence) for name, named in NAMED.items()]
     watcher(False).table("", ("name", "what", "source"), rows)
-    printed("\nAny path of class folders, of an archive of them, of shards, of IDX files or of a table will do too.")
+    printed("\nA path will do too: of class folders, VOC, COCO, YOLO, masks, pairs, archives, shards, IDX, a table.")
 
 
 @app.command
@@ -134,6 +136,44 @@ def shard(
         source, out, size=SIZE if size is None else size_of("--size", size), count=count, seed=seed, workers=workers,
         settings=extra, watch=watcher(json),
     )  # fmt: skip
+
+
+@app.command
+def convert(
+    source: str,
+    out: Path,
+    *,
+    to: Literal["coco", "voc", "yolo"],
+    link: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    data_dir: str | None = None,
+    settings: Settings = (),
+    json: Json = False,
+) -> None:
+    """Write a data set of images with boxes as COCO, Pascal VOC or YOLO.
+
+    Images are copied as they are. What the format can't hold is said. The folder appears when it is whole.
+
+    Parameters
+    ----------
+    source
+        A name or a path.
+    out
+        A new or empty folder.
+    to
+        The format.
+    link
+        Hard-link image files instead of copying them.
+    data_dir
+        Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.layout=voc.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.run.datasets import convert as write
+
+    extra = [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]
+    write(source, out, to, link=link, settings=extra, watch=watcher(json))
 
 
 @app.command

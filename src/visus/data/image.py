@@ -219,6 +219,13 @@ def read_numbers(data: bytes, name: str = "mask") -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(turned[..., 0] if flat else turned), orientation if orientation in range(2, 9) else 1
 
 
+def as_png(pixels: np.ndarray) -> bytes:
+    """A PNG file of H×W×C uint8 pixels."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     """H×W×C with 1 or 3 channels: colour to grey by ITU-R 601 luma, rounded as Pillow does."""
     if pixels.shape[2] == channels:

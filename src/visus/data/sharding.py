@@ -27,10 +27,9 @@ import filelock
 import msgspec
 import numpy as np
 import torch
-from PIL import Image
 
 from visus.data.dataset import Dataset, digest_of, split_order
-from visus.data.image import EXTENSIONS, Picture, printable
+from visus.data.image import EXTENSIONS, Picture, as_png, printable
 from visus.data.loader import generator
 from visus.data.samples import Samples
 from visus.data.shards import (
@@ -347,10 +346,7 @@ def _encoded(samples: Samples, row: int) -> tuple[str, bytes]:
     ending = "" if stored is None else PurePosixPath(stored.name).suffix.lower()
     if stored is not None and ending in EXTENSIONS:
         return ending, stored.read()
-    file = io.BytesIO()
-    pixels = found.pixels
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    return ".png", file.getvalue()
+    return ".png", as_png(found.pixels)
 
 
 def _key(samples: Samples, row: int) -> str:

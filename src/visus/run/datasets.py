@@ -1,4 +1,4 @@
-"""Showing and checking data sets, and writing them as shards."""
+"""Showing and checking data sets, and writing them as shards or in another layout."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from time import localtime, strftime
+from typing import get_args
 
 import numpy as np
+from msgspec.structs import replace
 
 from visus import viz
 from visus.data.cache.digests import digests_folder
 from visus.data.cache.folder import GIGABYTE, clear, entries, pixels_folder
 from visus.data.check import check as check_dataset
 from visus.data.check import write_table
+from visus.data.converting import Converted, Format
+from visus.data.converting import convert as write_converted
 from visus.data.dataset import Data, Dataset, title_of
 from visus.data.image import Picture
 from visus.data.open import open_dataset
 from visus.data.samples import Samples
 from visus.data.sharding import SIZE, write_shards
 from visus.data.shards import LEFT_OUT, Manifest
-from visus.errors import DataError, UnreadableImage
+from visus.errors import DataError, UnreadableImage, require_known
 from visus.run.recipe import compose
 from visus.run.watch import Silent, Watch
 from visus.text import counted
@@ -155,6 +159,39 @@ def shard(
         for split, shards in splits.items()
     }
     watch.event("shards", {"folder": str(out), "splits": facts, "left_out": found.left_out})
+    return found
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    to: Format,
+    *,
+    link: bool = False,
+    settings: Iterable[str] = (),
+    watch: Watch | None = None,
+) -> Converted:
+    """Write a data set of images with boxes as COCO, Pascal VOC or YOLO. The source is never changed.
+
+    source: a named data set or a path. out: a new or empty folder, which appears when it is whole. to: "coco", "voc" or
+    "yolo". link: image files become other names of the source's, and take no room. settings: of the data, such as
+    `data.layout=voc`. Raises VisusError.
+    """
+    watch, out = watch or Silent(), Path(out)
+    require_known("the format", to, get_args(Format))
+    data = compose({"data": {"source": str(source)}}, settings).data
+    dataset = open_dataset(replace(data, target="boxes") if data.target is None else data)
+    with watch.work(f"writing {dataset.name}") as bar:
+        found = write_converted(dataset, out, to, link=link, progress=bar)
+    for note in found.notes:
+        watch.say(f"note: {note}")
+    for each in found.skipped[:LISTED]:
+        watch.say(f"left out: {each.name}: {each.cause}")
+    if len(found.skipped) > LISTED:
+        watch.say(f"… and {len(found.skipped) - LISTED} more")
+    watch.say(f"{out}: {counted(found.images, 'image')}, {counted(found.objects, 'object')}")
+    facts = {"folder": str(out), "images": found.images, "objects": found.objects, "notes": found.notes}
+    watch.event("converted", facts | {"skipped": [asdict(each) for each in found.skipped]})
     return found
 
 

@@ -45,10 +45,10 @@ class Finder:
             return rows[0] if rows else "there is no such image"
         where = tuple(map(alike, near))
 
-        def rank(row: int) -> tuple[int, bool, int]:
+        def rank(row: int) -> tuple[int, bool, int, int]:
             folders = self.paths[row][:-1]
             same = _common(reversed(wanted[:-1]), reversed(folders))
-            return same, bool(split) and split_of(folders) == split, _common(where, folders)
+            return same, bool(split) and split_of(folders) == split, _common(where, folders), -len(folders)
 
         best = max(map(rank, rows))
         found = [row for row in rows if rank(row) == best]

@@ -181,13 +181,14 @@ def _splits(
         except UnreadableImage as problem:
             raise DataError(problem.problem, "copy it again") from None
         for number, line in enumerate(lines, 1):
-            if not (word := line.strip().split(maxsplit=1)[:1]):
+            words = (line.strip(), line.partition(" ")[0])  # names may have spaces, and marks may follow them
+            ways = ((word, ending) for word in words for ending in (False, True))  # some lists have endings
+            places = [finder.find(word, parts[:-3], ending=ending) for word, ending in ways]
+            place = next((each for each in places if isinstance(each, int)), places[0])
+            if not words[0]:
                 continue
-            place = finder.find(word[0], parts[:-3], ending=False)
             if isinstance(place, str):
-                place = finder.find(word[0], parts[:-3])  # some lists have endings
-            if isinstance(place, str):
-                skipped.append(Skipped(f"{shown(parts)} line {number}", f"{printable(word[0])}: {place}: left out"))
+                skipped.append(Skipped(f"{shown(parts)} line {number}", f"{printable(words[0])}: {place}: left out"))
             else:
                 twice += chosen.setdefault(images[place], split) != split
     if twice:
