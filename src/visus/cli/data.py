@@ -44,7 +44,9 @@ def list_(*, json: Json = False) -> None:
 
 
 @app.command
-def show(source: str, *, out: Path | None = None, data_dir: str | None = None, json: Json = False) -> None:
+def show(
+    source: str, *, out: Path | None = None, data_dir: str | None = None, settings: Settings = (), json: Json = False
+) -> None:
     """Show what a data set holds: kind, sizes, classes, and some samples.
 
     Parameters
@@ -55,16 +57,20 @@ def show(source: str, *, out: Path | None = None, data_dir: str | None = None, j
         A folder for pictures of samples and of the balance of classes.
     data_dir
         Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.target=mask.
     json
         A line of JSON instead of words.
     """
     from visus.run.datasets import show as found_in
 
-    found_in(source, data_dir, out, watcher(json))
+    found_in(source, out, _extra(settings, data_dir), watcher(json))
 
 
 @app.command
-def check(source: str, *, out: Path | None = None, data_dir: str | None = None, json: Json = False) -> None:
+def check(
+    source: str, *, out: Path | None = None, data_dir: str | None = None, settings: Settings = (), json: Json = False
+) -> None:
     """Find what is wrong with a data set: damaged files, duplicates, leaks between splits, imbalance.
 
     Every file is read. The exit status is 2 when there are errors.
@@ -74,15 +80,17 @@ def check(source: str, *, out: Path | None = None, data_dir: str | None = None, 
     source
         A name or a path.
     out
-        The folder for findings.csv and suspects.png; by default check-NAME in runs/.
+        The folder for findings.csv and pictures of suspects; by default check-NAME in runs/.
     data_dir
         Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.target=mask.
     json
         Lines of JSON instead of a table.
     """
     from visus.run.datasets import check as look_over
 
-    look_over(source, data_dir, out, watcher(json))
+    look_over(source, out, _extra(settings, data_dir), watcher(json))
 
 
 @app.command
@@ -131,10 +139,9 @@ def shard(
 
     if size is not None and count is not None:
         raise SpecError(f"--size {size} and --count {count}: a shard has one measure", "leave one of them out")
-    extra = [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]
     write(
         source, out, size=SIZE if size is None else size_of("--size", size), count=count, seed=seed, workers=workers,
-        settings=extra, watch=watcher(json),
+        settings=_extra(settings, data_dir), watch=watcher(json),
     )  # fmt: skip
 
 
@@ -172,8 +179,7 @@ def convert(
     """
     from visus.run.datasets import convert as write
 
-    extra = [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]
-    write(source, out, to, link=link, settings=extra, watch=watcher(json))
+    write(source, out, to, link=link, settings=_extra(settings, data_dir), watch=watcher(json))
 
 
 @app.command
@@ -193,3 +199,7 @@ def cache(*, clear: bool = False, json: Json = False) -> None:
     from visus.run.datasets import kept
 
     kept(clear, watcher(json))
+
+
+def _extra(settings: Settings, data_dir: str | None) -> list[str]:
+    return [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]

@@ -64,7 +64,7 @@ class Dataset:
     """Samples in splits.
 
     name: for titles and run folders. splits: "train", "val", "test", as far as the source has them.
-    notes: what a person should know. skipped: what was left out while listing.
+    notes: what a person should know. skipped: what was left out or mended while listing.
     source: where it comes from, its licence.
     """
 

@@ -12,7 +12,7 @@ from visus.viz.maps import sample_map
 from visus.viz.objects import histogram, pairs, palette, picture, precision_recall, precisions
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
-from visus.viz.sheets import draw_boxes, sheet
+from visus.viz.sheets import colour, draw_boxes, sheet
 from visus.viz.style import RIGHT, WRONG, label, png, save
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Text",
     "accuracy_against_cost",
     "calibration",
+    "colour",
     "compared_curves",
     "confused_pairs",
     "confusion",

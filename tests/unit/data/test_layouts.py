@@ -81,6 +81,14 @@ def test_a_folder_of_annotations_that_is_met_first(tmp_path, monkeypatch):
     assert len(read(root).splits["train"]) == 9
 
 
+def test_captions_and_other_texts_beside_images_make_no_boxes(tmp_path):
+    for kind in ("cat", "dog"):
+        images(tmp_path / kind, ["1.png", "2.png"])
+        for name, text in (("1.txt", f"a {kind}"), ("2.txt", "5"), ("1.xml", "<x/>"), ("1.json", "{}")):
+            put(tmp_path / kind / name, text)
+    assert read(tmp_path).schema.labels == ("cat", "dog")
+
+
 def test_the_words_of_the_setting_are_the_layouts():
     assert {each.name for each in LAYOUTS} == {"coco", "voc", "yolo", "masks", "pairs", "classes"}
 

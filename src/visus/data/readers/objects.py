@@ -81,7 +81,9 @@ def gathered(
             cause = "leaves the image" + ("" if sizes[owner[row]] is None else f" of {width:g}×{height:g} pixels")
             cause += ": clipped"
         box = ", ".join(f"{value:g}" for value in xyxy[row])
-        told.append(Skipped(f"{names(int(owner[row]))}: {objects[row].at}", f"the box ({box}) {cause}"))
+        told.append(
+            Skipped(f"{names(int(owner[row]))}: {objects[row].at}", f"the box ({box}) {cause}", bool(moved[row]))
+        )
     rows = np.flatnonzero(finite & ~flat & ~out)
     rows = rows[np.argsort(owner[rows], kind="stable")]
     ends = np.searchsorted(owner[rows], np.arange(len(sizes) + 1))

@@ -189,7 +189,7 @@ def _own(path: Path) -> Dataset:
     }
     if manifest.left_out:
         notes.append(
-            f"{counted(manifest.left_out, 'image')} couldn't be read when the shards were written: see {LEFT_OUT}"
+            f"{counted(manifest.left_out, 'item')} couldn't be used when the shards were written: see {LEFT_OUT}"
         )
     known = {shard.file for shard in manifest.shards}
     if more := [each.name for each in _entries(path) if _is_tar(each.name) and each.name not in known]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple, final, overload
 
 from msgspec.structs import replace as changed
@@ -14,12 +15,12 @@ from msgspec.structs import replace as changed
 from visus.data.dataset import Data, Dataset, split_order, threaded
 from visus.data.image import printable
 from visus.data.readers.base import Layout
-from visus.data.readers.finder import Finder, read_text, split_of, stem
+from visus.data.readers.finder import Finder, read_bytes_of, read_text, split_of, stem
 from visus.data.readers.frames import Beside
 from visus.data.readers.listing import SPLITS, Listing, Parts, in_order, shown
 from visus.data.readers.numbering import numbering_of, read_classes
 from visus.data.readers.objects import Object, ObjectTargets, gathered, size_of
-from visus.data.readers.voc_xml import Annotation, read_annotation
+from visus.data.readers.voc_xml import MAX_XML, Annotation, read_annotation
 from visus.data.samples import FileSamples, Samples, Stored, shape_of
 from visus.data.types import Schema, Skipped, Target
 from visus.errors import DataError, UnreadableImage
@@ -27,6 +28,7 @@ from visus.text import counted
 
 FOLDERS = ("annotations", "annotation")
 MASKS = "segmentationclass"
+PEEKED = 20  # XML files beside images that are looked into
 # the classes of the challenge, by which its masks are numbered from 1 on
 VOC20 = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -45,12 +47,20 @@ class _Found(NamedTuple):
 def _recognises(listing: Listing) -> bool:
     if any(_is_mask(parts) for parts, _ in listing.files):
         return True
+    files = [(parts, file) for parts, file in listing.texts if parts[-1].lower().endswith(".xml")]
+    if any(len(parts) > 1 and parts[-2].casefold() in FOLDERS for parts, _ in files):
+        return True
     stems = {(*parts[:-1], stem(parts[-1])) for parts, _ in listing.files}
-    return any(
-        (len(parts) > 1 and parts[-2].casefold() in FOLDERS) or (*parts[:-1], stem(parts[-1])) in stems
-        for parts, _ in listing.texts
-        if parts[-1].lower().endswith(".xml")
-    )
+    beside = (file for parts, file in files if (*parts[:-1], stem(parts[-1])) in stems)
+    return any(_is_voc(file) for file in islice(beside, PEEKED))
+
+
+def _is_voc(file: Stored) -> bool:
+    """Whether an XML file is of objects: other things, too, lie beside images."""
+    try:
+        return b"<annotation" in read_bytes_of(file, MAX_XML)
+    except UnreadableImage:
+        return False
 
 
 def _is_mask(parts: Parts) -> bool:

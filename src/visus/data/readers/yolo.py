@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from visus.data.types import Schema, Skipped
 from visus.errors import DataError, UnreadableImage
 
 MAX_YAML = 1 << 20  # bytes
+PEEKED = 20  # texts beside images that are looked into, to tell objects from captions
 NAMES = ("classes.txt", "obj.names", "classes.names")
 SPLITS = ("train", "val", "test")
 SLACK = 0.01  # shares of the image by which a middle or a side may be over it, and still be meant as a share
@@ -42,13 +44,20 @@ class _Said:
 
 def _recognises(listing: Listing) -> bool:
     stems = {(*parts[:-1], stem(parts[-1])) for parts, _ in listing.files}
-    return any(
-        stem(parts[-1]) != parts[-1]
-        and parts[-1].casefold() not in NAMES
-        and ("labels" in map(str.casefold, parts[:-1]) or (*parts[:-1], stem(parts[-1])) in stems)
-        for parts, _ in listing.texts
-        if parts[-1].lower().endswith(".txt")
-    )
+    texts = [(parts, file) for parts, file in listing.texts if parts[-1].lower().endswith(".txt")]
+    if any("labels" in map(str.casefold, parts[:-1]) and parts[-1].casefold() not in NAMES for parts, _ in texts):
+        return True
+    beside = (file for parts, file in texts if (*parts[:-1], stem(parts[-1])) in stems)
+    return any(_is_yolo(file) for file in islice(beside, PEEKED))
+
+
+def _is_yolo(file: Stored) -> bool:
+    """Whether a text is of objects: what lies beside an image may as well be a caption."""
+    try:
+        lines = [line.split() for line in read_text(file, MAX_YAML).splitlines() if line.strip()]
+    except UnreadableImage:
+        return False
+    return bool(lines) and all(not isinstance(_object(0, "", words), str) for words in lines)
 
 
 def arrange(root: str, title: str, listing: Listing, data: Data) -> Dataset:
