@@ -11,6 +11,7 @@ from tests.trees import coco, coco_json, images, put, turned
 from visus.data.dataset import Data, Dataset
 from visus.data.open import open_dataset
 from visus.data.readers.outlines import lengths
+from visus.data.samples import Relabelled
 from visus.data.types import VOID
 from visus.errors import DataError, MissingPart, UnreadableImage
 
@@ -263,3 +264,8 @@ def test_two_files_of_one_split(tmp_path):
     (root / "annotations/train_b.json").rename(root / "annotations/val.json")
     with pytest.raises(DataError, match="category 1 is dog, and elsewhere cat"):
         read(root)
+
+
+def test_classes_that_another_model_numbers_otherwise(tmp_path):
+    samples = read(coco(tmp_path, ["a.png"], [one(kind=2), one(kind=1)])).splits["train"]
+    assert Relabelled(samples, (4, 3)).target(0).boxes.labels.tolist() == [3, 4]

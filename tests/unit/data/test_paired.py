@@ -4,11 +4,14 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers import encoded, pixels, real_data
 from tests.trees import images, masked, put, turned
 from visus.data.dataset import Data, Dataset
+from visus.data.loader import prepare
 from visus.data.open import open_dataset
+from visus.data.preprocess import ImagePreprocess
 from visus.data.types import VOID
 from visus.errors import DataError, UnreadableImage
 
@@ -152,6 +155,18 @@ def test_a_mask_of_another_size_is_refused_with_its_image(tmp_path):
     masked(root, {"a": np.zeros((20, 40), np.uint8)}, folders="other masks")
     with pytest.raises(UnreadableImage, match=r"its mask masks/a\.png has 40×20 pixels, and it has 40×30"):
         mask(read(root))
+
+
+@pytest.mark.parametrize("room", [0, 10**9])
+def test_masks_that_cannot_be_read_are_left_out_with_their_cause(tmp_path, room):
+    root = masked(tmp_path, {f"{n}": steps(0, 1) for n in range(4)})
+    put(root / "masks/2.png", b"x")
+    samples, schema = read(root).splits["train"], read(root).schema
+    prepared = prepare(samples, schema, ImagePreprocess(size=(30, 40), mean=(0,) * 3, std=(1,) * 3), bad=0.5, room=room)
+    batch = prepared.gather(torch.arange(len(prepared.rows)))
+    assert batch.rows.tolist() == [0, 1, 3]
+    np.testing.assert_array_equal(batch.target.mask, [steps(0, 1)] * 3)
+    assert [(each.name, each.cause) for each in prepared.skipped] == [("images/2.png", "isn't an image: it is text")]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -158,7 +158,8 @@ def _decoded(member: zipfile.ZipInfo) -> str:
     return member.filename
 
 
-def _read(path: Path, data: Data) -> Dataset:
+def list_archive(path: Path) -> Listing:
+    """What lies in an archive, in order. Raises DataError where it is damaged, or not to be trusted."""
     root, listing = printable(path), Listing()
     with damage(root):
         files = (_zip if path.suffix.lower() == ".zip" else _tar)(root, path, listing)
@@ -174,8 +175,14 @@ def _read(path: Path, data: Data) -> Dataset:
         listing = replace(listing, folders=folders)
     listing.files.extend((parts, file) for parts, file in files.items() if is_image(parts[-1]))
     listing.texts.extend((parts, file) for parts, file in files.items() if is_text(parts[-1]))
+    listing.sort()
+    return listing
+
+
+def _read(path: Path, data: Data) -> Dataset:
+    listing = list_archive(path)
     try:
-        return arranged(root, printable(_ending.sub("", path.name)), listing, data)
+        return arranged(printable(path), printable(_ending.sub("", path.name)), listing, data)
     except DataError as problem:
         raise DataError(problem.problem, f"{problem.remedy}; unpack it if its layout is another") from None
 
