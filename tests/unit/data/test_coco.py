@@ -75,7 +75,7 @@ def test_one_file_alone(tmp_path):
         put(tmp_path / f"annotations/{split}.json", coco_json([f"{split}/1.png"], [one()]))
     dataset = read(tmp_path / "annotations/val.json")
     assert {split: samples.name(0) for split, samples in dataset.splits.items()} == {"train": "val/1.png"}
-    assert dataset.notes == ("1 images that no annotation file names, left out",)
+    assert dataset.notes == ("1 image that no annotation file names, left out",)
 
 
 @pytest.mark.parametrize(

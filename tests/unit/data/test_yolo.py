@@ -126,7 +126,6 @@ def test_fault_12_a_class_without_a_name(tmp_path):
     ("yaml", "said"),
     [
         ("names: [cat\n", "isn't YAML"),
-        ("names: !!python/object/apply:os.system [ls]\n", "isn't YAML"),
         ("names: {a: cat}\n", "names can't be"),
         ("names: cat\n", "names can't be"),
         ("names: {4000000000: cat}\n", "names can't be"),
@@ -137,6 +136,18 @@ def test_fault_12_a_class_without_a_name(tmp_path):
 def test_yaml_that_cannot_be_used(tmp_path, yaml, said):
     with pytest.raises(DataError, match=said):
         read(yolo(tmp_path, {"a": ""}, yaml=yaml))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "labels"),
+    [
+        ("names: [no, 1, 2.50]", ("no", "1", "2.50")),  # not false, nor numbers
+        ("names: {1: b, 0: a}", ("a", "b")),
+        ("names: !!python/object/apply:os.system [ls]", ("ls",)),
+    ],
+)
+def test_names_are_text_and_nothing_else(tmp_path, yaml, labels):
+    assert read(yolo(tmp_path, {"a": ""}, yaml=yaml)).schema.labels == labels
 
 
 def test_a_split_that_is_not_here_is_noted(tmp_path):

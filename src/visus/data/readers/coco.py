@@ -22,6 +22,7 @@ from visus.data.readers.objects import Object, ObjectTargets, Way, gathered, siz
 from visus.data.samples import FileSamples, OnDisk, Samples, Stored, shape_of
 from visus.data.types import Schema, Skipped
 from visus.errors import DataError, UnreadableImage
+from visus.text import counted
 
 MAX_JSON = 4 << 30  # bytes
 KEYS = (b'"images"', b'"annotations"', b'"categories"')
@@ -130,7 +131,7 @@ def _dataset(root: str, title: str, listing: Listing, found: dict[str, tuple[Par
             "put the images into a folder beside it",
         )
     if unused := len(listing.files) - len(used):
-        notes.append(f"{unused:,} images that no annotation file names, left out")
+        notes.append(f"{counted(unused, 'image')} that no annotation file names, left out")
     labels = tuple(names.values())
     shape = shape_of([listing.files[row][1] for row in sorted(used)])
     if way == "mask":

@@ -25,6 +25,7 @@ from visus.data.readers.objects import Object, ObjectTargets, Way, gathered
 from visus.data.samples import FileSamples, OnDisk, Samples, Stored, shape_of
 from visus.data.types import Schema, Skipped
 from visus.errors import DataError, UnreadableImage
+from visus.text import counted
 
 MAX_YAML = 1 << 20  # bytes
 PEEKED = 20  # texts beside images that are looked into, to tell objects from captions
@@ -74,7 +75,8 @@ def arrange(root: str, title: str, listing: Listing, data: Data) -> Dataset:
 def _yaml(file: Stored, where: str) -> _Said:
     """Raises DataError for what names neither classes nor splits in a way that is known."""
     try:
-        found = yaml.safe_load(read_text(file, MAX_YAML))
+        # all is text, and nothing is made of tags: a class may be called no, which YAML takes for false
+        found = yaml.load(read_text(file, MAX_YAML), Loader=yaml.BaseLoader)
     except UnreadableImage as problem:
         raise DataError(problem.problem, "copy it again") from None
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
@@ -85,10 +87,10 @@ def _yaml(file: Stored, where: str) -> _Said:
 
 
 def _classes(names: Any, where: str) -> dict[int, str]:
-    if names is None:
+    if names is None or names == "":
         return {}
     pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
-    classes = {int(key): str(name) for key, name in pairs if str(key).isdecimal() and isinstance(name, str | int)}
+    classes = {int(key): name for key, name in pairs if str(key).isdecimal() and isinstance(name, str)}
     if not classes or len(classes) != len(names) or max(classes) >= 100_000:
         raise DataError(f"{where}: names can't be {printable(str(names))[:60]}", "names: [cat, dog], or 0: cat, 1: dog")
     return classes
@@ -164,7 +166,7 @@ def _splits(
         named = few(path for paths in given.values() for path in paths)
         raise DataError(f"{root}: none of the folders that data.yaml names is here: {named}", "mend its paths")
     if unused := len(listing.files) - len(taken):
-        notes.append(f"{unused:,} images in no split of data.yaml, left out")
+        notes.append(f"{counted(unused, 'image')} in no split of data.yaml, left out")
     return found
 
 
