@@ -207,8 +207,9 @@ def _samples(
             sizes.append(size_of(files[row][1], image.height, image.width))
     rows = list(taken)
     objects = _objects(file, where, place, {key: number for number, key in enumerate(names)}, left)
-    marks, mended = gathered(objects, sizes, lambda image: printable(files[rows[image]][1].name))
-    return rows, ObjectTargets([files[row][1] for row in rows], marks, way), left + mended
+    stored = [files[row][1] for row in rows]
+    marks, mended = gathered(objects, sizes, stored)
+    return rows, ObjectTargets(stored, marks, way), left + mended
 
 
 def _objects(

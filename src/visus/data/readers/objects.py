@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, final, overload
 
@@ -57,11 +57,11 @@ class Marks:
 
 
 def gathered(
-    objects: Sequence[Object], sizes: Sequence[tuple[int, int] | None], names: Callable[[int], str]
+    objects: Sequence[Object], sizes: Sequence[tuple[int, int] | None], files: Sequence[Stored]
 ) -> tuple[list[Marks], list[Skipped]]:
     """The objects of each image, and what was left out or clipped, box by box.
 
-    sizes: height and width of each image's frame; None: coordinates are shares. names: of images, for people.
+    sizes: height and width of each image's frame; None: coordinates are shares. files: of the images.
     """
     xyxy = np.array([each.box for each in objects], np.float64).reshape(-1, 4)
     owner = np.array([each.image for each in objects], np.int64)
@@ -82,7 +82,9 @@ def gathered(
             cause += ": clipped"
         box = ", ".join(f"{value:g}" for value in xyxy[row])
         told.append(
-            Skipped(f"{names(int(owner[row]))}: {objects[row].at}", f"the box ({box}) {cause}", bool(moved[row]))
+            Skipped(
+                f"{printable(files[owner[row]].name)}: {objects[row].at}", f"the box ({box}) {cause}", bool(moved[row])
+            )
         )
     rows = np.flatnonzero(finite & ~flat & ~out)
     rows = rows[np.argsort(owner[rows], kind="stable")]

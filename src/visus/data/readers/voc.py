@@ -5,7 +5,7 @@ Pixels count from 1, and the last one belongs to the box: left, top, right, bott
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple, final, overload
@@ -245,14 +245,10 @@ def _boxes(
                            numbers[each.name], difficult=each.difficult, truncated=each.truncated)
                 )  # fmt: skip
         files = [listing.files[row][1] for row in rows]
-        marks, mended = gathered(objects, sizes, _names(files))
+        marks, mended = gathered(objects, sizes, files)
         skipped += mended
         made[split] = ObjectTargets(files, marks, "boxes")
     return made
-
-
-def _names(files: Sequence[Stored]) -> Callable[[int], str]:
-    return lambda image: printable(files[image].name)
 
 
 @final

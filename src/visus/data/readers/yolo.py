@@ -6,7 +6,7 @@ labels/ where the image lies in images/, or beside it. More than four numbers ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -123,7 +123,7 @@ def _dataset(root: str, title: str, listing: Listing, said: _Said, data: Data) -
     labels = tuple(printable(names.get(number, str(number))) for number in range(size))
     samples: dict[str, Samples] = {}
     for split, (files, objects) in made.items():
-        marks, mended = gathered(objects, [None] * len(files), _names(files))
+        marks, mended = gathered(objects, [None] * len(files), files)
         skipped += mended
         samples[split] = FileSamples(files, ObjectTargets(files, marks, way))
     shape = shape_of([file for files, _ in made.values() for file in files])
@@ -131,10 +131,6 @@ def _dataset(root: str, title: str, listing: Listing, said: _Said, data: Data) -
     if way == "mask":
         schema = Schema(shape=shape, targets=("mask",), masks=("background", *labels))
     return Dataset(title, schema, samples, tuple(notes), tuple(skipped), root)
-
-
-def _names(files: Sequence[Stored]) -> Callable[[int], str]:
-    return lambda row: printable(files[row].name)
 
 
 def _by_folders(listing: Listing) -> dict[str, list[int]]:
