@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from visus.prediction import Fusion, Predictor, load
     from visus.run.api import Fused, Measured, create_model, evaluate, fuse, predict, pretrained, train
     from visus.run.bench import Paces, bench
-    from visus.run.datasets import shard
+    from visus.run.datasets import convert, shard
     from visus.run.exporting import Exported, export
     from visus.run.features import Features, features
     from visus.run.optimizing import Optimized, optimize
@@ -49,6 +49,7 @@ _HOMES = {
     "Views": "visus.data.views",
     "VisusError": "visus.errors",
     "bench": "visus.run.bench",
+    "convert": "visus.run.datasets",
     "create_model": "visus.run.api",
     "evaluate": "visus.run.api",
     "export": "visus.run.exporting",
@@ -87,6 +88,7 @@ __all__ = [
     "VisusError",
     "__version__",
     "bench",
+    "convert",
     "create_model",
     "evaluate",
     "export",

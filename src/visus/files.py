@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+MANY = 256  # files
 
 
 def write_atomic(path: Path, data: bytes | str) -> Path:
@@ -87,8 +90,13 @@ def _beside(folder: Path) -> tuple[Path, Path]:
 
 def _sync(folder: Path) -> None:
     """Put a folder and all that is in it on the disk."""
-    for inside, _, names in os.walk(folder):
+    inside = list(os.walk(folder))
+    if sys.platform == "linux" and sum(len(names) for _, _, names in inside) > MANY:
+        os.sync()  # all of the system's at once, for which Linux waits: thousands of files by themselves take minutes
+        return
+    for place, _, names in inside:
         for name in names:
-            with (Path(inside) / name).open("r+b") as file:
+            # Windows syncs only what may be written, and elsewhere a file may be a link to one that may not
+            with (Path(place) / name).open("rb" if os.name == "posix" else "r+b") as file:
                 os.fsync(file.fileno())
-        sync_folder(Path(inside))
+        sync_folder(Path(place))

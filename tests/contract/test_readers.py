@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import class_folders, encoded, pixels
+from tests.trees import coco, images, masked, voc, yolo
 from visus.data.dataset import Data, Dataset
 from visus.data.image import Picture
 from visus.data.named import NAMED
@@ -98,9 +99,43 @@ def webdataset(root: Path) -> str:
     return str(root / "set")
 
 
+def pascal(root: Path) -> str:
+    lists = {"train": [f"{n}" for n in range(12)], "val": ["12"], "test": ["13", "14"]}
+    return str(voc(root / "voc", {f"{n}": [("cat", (1, 1, 5 + n, 9))] for n in range(15)}, **lists))
+
+
+def coco_set(root: Path) -> str:
+    said = [{"image_id": n + 1, "category_id": n % 2 + 1, "bbox": [n, 1, 5, 6]} for n in range(15)]
+    return str(coco(root / "coco", [f"{n}.png" for n in range(15)], said))
+
+
+def coco_file(root: Path) -> str:
+    return str(Path(coco_set(root)) / "annotations/instances_train.json")
+
+
+def yolo_set(root: Path) -> str:
+    return str(yolo(root / "yolo", {f"{n}": f"{n % 2} 0.5 0.5 0.{n + 1} 0.2" for n in range(9)} | {"x": ""}))
+
+
+def yolo_file(root: Path) -> str:
+    return str(Path(yolo_set(root)) / "data.yaml")
+
+
+def masks(root: Path) -> str:
+    return str(masked(root / "masks", {f"{n}": np.full((9, 8), n % 3, np.uint8) for n in range(15)}))
+
+
+def pairs(root: Path) -> str:
+    for folder in ("noisy", "clean"):
+        images(root / "pairs" / folder, [f"{n}.png" for n in range(15)])
+    return str(root / "pairs")
+
+
 SETS: dict[str, Callable[[Path], str]] = {
     "folders": folders, "zip": archive, "tar": tar, "idx": idx, "csv": csv, "csv of images": csv_of_images, "npz": npz,
     "parquet": parquet, "shards": shards, "webdataset": webdataset,
+    "voc": pascal, "coco": coco_set, "coco file": coco_file, "yolo": yolo_set, "yolo file": yolo_file, "masks": masks,
+    "pairs": pairs,
     **{name: lambda _, name=name: name for name in ("digits", "diabetes", "scenes")},
 }  # fmt: skip
 
@@ -118,7 +153,7 @@ def dataset(source: str) -> Dataset:
 
 
 def test_every_reader_and_named_set_is_here() -> None:
-    assert {reader.name for reader in READERS} == {"folders", "archives", "idx", "tables", "shards"}
+    assert {reader.name for reader in READERS} == {"folders", "archives", "idx", "tables", "shards", "coco", "yolo"}
     assert {"digits", "diabetes", "scenes"} == set(NAMED) - {
         "mnist",
         "fashion-mnist",
@@ -149,6 +184,11 @@ def test_the_schema_is_true(dataset: Dataset) -> None:
                 assert 0 <= target.label < len(schema.labels)
             if target.values is not None:
                 assert len(target.values) == len(schema.values)
+            if target.boxes is not None:
+                assert (target.boxes.xyxy.dtype, target.boxes.labels.dtype) == (np.float32, np.int64)
+                assert target.boxes.labels.max(initial=0) < len(schema.labels)
+            for found in (target.mask, target.image):
+                assert found is None or (found.shape[:2] == (height, width) and found.dtype == np.uint8)
 
 
 def test_names_are_unique_and_printable(dataset: Dataset) -> None:

@@ -1,8 +1,9 @@
-"""`visus data`: list, show, check, shard, cache."""
+"""`visus data`: list, show, check, shard, convert, cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import cyclopts
 
@@ -10,7 +11,8 @@ from visus.cli.learn import Json, Settings
 from visus.cli.show import line, printed, watcher
 
 app = cyclopts.App(
-    name="data", help="Look at data sets: list those known by name, show one, check one, shard one, see what is kept."
+    name="data",
+    help="Look at data sets: list those known by name, show one, check one, shard or convert one, see what is kept.",
 )
 
 
@@ -38,11 +40,13 @@ def list_(*, json: Json = False) -> None:
         return
     rows = [(name, named.description, named.source_and_licence) for name, named in NAMED.items()]
     watcher(False).table("", ("name", "what", "source"), rows)
-    printed("\nAny path of class folders, of an archive of them, of shards, of IDX files or of a table will do too.")
+    printed("\nA path will do too: of class folders, VOC, COCO, YOLO, masks, pairs, archives, shards, IDX, a table.")
 
 
 @app.command
-def show(source: str, *, out: Path | None = None, data_dir: str | None = None, json: Json = False) -> None:
+def show(
+    source: str, *, out: Path | None = None, data_dir: str | None = None, settings: Settings = (), json: Json = False
+) -> None:
     """Show what a data set holds: kind, sizes, classes, and some samples.
 
     Parameters
@@ -53,16 +57,20 @@ def show(source: str, *, out: Path | None = None, data_dir: str | None = None, j
         A folder for pictures of samples and of the balance of classes.
     data_dir
         Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.target=mask.
     json
         A line of JSON instead of words.
     """
     from visus.run.datasets import show as found_in
 
-    found_in(source, data_dir, out, watcher(json))
+    found_in(source, out, _extra(settings, data_dir), watcher(json))
 
 
 @app.command
-def check(source: str, *, out: Path | None = None, data_dir: str | None = None, json: Json = False) -> None:
+def check(
+    source: str, *, out: Path | None = None, data_dir: str | None = None, settings: Settings = (), json: Json = False
+) -> None:
     """Find what is wrong with a data set: damaged files, duplicates, leaks between splits, imbalance.
 
     Every file is read. The exit status is 2 when there are errors.
@@ -72,15 +80,17 @@ def check(source: str, *, out: Path | None = None, data_dir: str | None = None, 
     source
         A name or a path.
     out
-        The folder for findings.csv and suspects.png; by default check-NAME in runs/.
+        The folder for findings.csv and pictures of suspects; by default check-NAME in runs/.
     data_dir
         Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.target=mask.
     json
         Lines of JSON instead of a table.
     """
     from visus.run.datasets import check as look_over
 
-    look_over(source, data_dir, out, watcher(json))
+    look_over(source, out, _extra(settings, data_dir), watcher(json))
 
 
 @app.command
@@ -129,11 +139,47 @@ def shard(
 
     if size is not None and count is not None:
         raise SpecError(f"--size {size} and --count {count}: a shard has one measure", "leave one of them out")
-    extra = [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]
     write(
         source, out, size=SIZE if size is None else size_of("--size", size), count=count, seed=seed, workers=workers,
-        settings=extra, watch=watcher(json),
+        settings=_extra(settings, data_dir), watch=watcher(json),
     )  # fmt: skip
+
+
+@app.command
+def convert(
+    source: str,
+    out: Path,
+    *,
+    to: Literal["coco", "voc", "yolo"],
+    link: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    data_dir: str | None = None,
+    settings: Settings = (),
+    json: Json = False,
+) -> None:
+    """Write a data set of images with boxes as COCO, Pascal VOC or YOLO.
+
+    Images are copied as they are. What the format can't hold is said. The folder appears when it is whole.
+
+    Parameters
+    ----------
+    source
+        A name or a path.
+    out
+        A new or empty folder.
+    to
+        The format.
+    link
+        Hard-link image files instead of copying them.
+    data_dir
+        Where named data sets are looked for first.
+    settings
+        Settings of the data, such as data.layout=voc.
+    json
+        Lines of JSON instead of words.
+    """
+    from visus.run.datasets import convert as write
+
+    write(source, out, to, link=link, settings=_extra(settings, data_dir), watch=watcher(json))
 
 
 @app.command
@@ -153,3 +199,7 @@ def cache(*, clear: bool = False, json: Json = False) -> None:
     from visus.run.datasets import kept
 
     kept(clear, watcher(json))
+
+
+def _extra(settings: Settings, data_dir: str | None) -> list[str]:
+    return [*settings, *([] if data_dir is None else [f"data.dir={data_dir!r}"])]

@@ -16,7 +16,7 @@ import msgspec
 from visus.data.cache.digests import remembered
 from visus.data.cache.sets import sources
 from visus.data.samples import Samples
-from visus.data.types import Schema, Skipped
+from visus.data.types import Schema, Skipped, Target
 from visus.errors import UnreadableImage
 from visus.spec import Spec
 
@@ -42,6 +42,8 @@ class Data(Spec, frozen=True):
     source: str = "digits"
     dir: str | None = None
     target: str | tuple[str, ...] | None = None
+    layout: Literal["coco", "voc", "yolo", "masks", "pairs", "classes"] | None = None
+    ignore: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
     numbers: Literal["classes", "values"] | None = None
     count: Annotated[int, msgspec.Meta(ge=1)] | None = None
     val: Share = 0.1
@@ -62,7 +64,7 @@ class Dataset:
     """Samples in splits.
 
     name: for titles and run folders. splits: "train", "val", "test", as far as the source has them.
-    notes: what a person should know. skipped: what was left out while listing.
+    notes: what a person should know. skipped: what was left out or mended while listing.
     source: where it comes from, its licence.
     """
 
@@ -82,9 +84,25 @@ class Dataset:
         for split, samples in sorted(self.splits.items()):
             total.update(split.encode())
             for row, digest in enumerate(digests(samples) if known is None else known[split]):
-                target = samples.target(row)
-                total.update(digest + repr((target.label, target.labels, target.values, target.captions)).encode())
+                total.update(digest + said_of(samples, row))
         return total.hexdigest()
+
+
+def said_of(samples: Samples, row: int) -> bytes:
+    """What is said of one sample, as `fingerprint` has it; of one that can't be read, as little as of one unknown."""
+    try:
+        target = samples.target(row)
+    except UnreadableImage:
+        target = Target()
+    said = repr((target.label, target.labels, target.values, target.captions)).encode()
+    arrays = [each for each in (target.mask, target.image) if each is not None]
+    if (boxes := target.boxes) is not None:
+        columns = (boxes.xyxy, boxes.labels, boxes.masks, boxes.areas, boxes.crowd, boxes.difficult)
+        arrays += [each for each in columns if each is not None]
+        said += repr(boxes.phrases).encode()
+    for array in arrays:
+        said += hashlib.blake2b(repr(array.shape).encode() + array.tobytes(), digest_size=16).digest()
+    return said
 
 
 def digests(samples: Samples) -> list[bytes]:

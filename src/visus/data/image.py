@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -161,17 +162,68 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     return _pixels(upright, "image")
 
 
-def measure(data: bytes, name: str = "image") -> tuple[int, int, int]:
-    """Channels, height and width that `decode` will give, from the header alone. Raises UnreadableImage."""
+class Header(NamedTuple):
+    """What `decode` will give, from a file's header alone. orientation: the EXIF value that it will undo."""
+
+    channels: int
+    height: int
+    width: int
+    orientation: int
+
+
+def header(data: bytes, name: str = "image") -> Header:
+    """What `decode` will give, without decoding. Raises UnreadableImage."""
     with _reading(data, name):
         image = _opened(data, name)
         width, height = image.size
         # a PNG without this entry would be decoded in search of metadata behind its pixels
         known = image.format != "PNG" or "exif" in image.info
-        if known and image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in range(5, 9):
+        orientation = image.getexif().get(ORIENTATION, 1) if known else 1
+        if image.format != "TIFF" and orientation in range(5, 9):  # Pillow gives a TIFF's size as it will be
             width, height = height, width
     grey = image.mode in GREY_MODES or _unpacking(image) == _GREY_ALPHA
-    return 1 if grey else 3, height, width
+    return Header(1 if grey else 3, height, width, orientation if orientation in range(2, 9) else 1)
+
+
+def measure(data: bytes, name: str = "image") -> tuple[int, int, int]:
+    """Channels, height and width that `decode` will give, from the header alone. Raises UnreadableImage."""
+    return header(data, name)[:3]
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """H×W×C pixels as they are stored, turned as an EXIF orientation says."""
+    return _UPRIGHT.get(orientation, _same)(pixels)
+
+
+def read_numbers(data: bytes, name: str = "mask") -> tuple[np.ndarray, int]:
+    """The numbers in the pixels of a mask, and the EXIF orientation that was undone: H×W of a palette's places or of
+    grey values, uint8 or uint16, or H×W×3 uint8 of colours. Raises UnreadableImage.
+    """
+    with _reading(data, name):
+        image = _opened(data, name)
+        image.load()
+        if image.mode in ("RGBA", "RGBX", "CMYK", "YCbCr"):
+            image = image.convert("RGB")  # type: ignore[assignment]
+        if image.mode in ("LA", "PA"):
+            image = image.getchannel(0)  # type: ignore[assignment]
+        orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+        numbers = np.asarray(image)
+    if numbers.dtype == bool:
+        numbers = numbers.astype(np.uint8)
+    if numbers.dtype not in (np.uint8, np.uint16):
+        if numbers.dtype != np.int32 or numbers.min() < 0 or numbers.max() > 65535:
+            raise UnreadableImage(name, f"has {numbers.dtype} pixels, which can't be numbers of classes")
+        numbers = numbers.astype(np.uint16)
+    flat = numbers.ndim == 2
+    turned = upright(numbers[..., None] if flat else numbers, orientation)
+    return np.ascontiguousarray(turned[..., 0] if flat else turned), orientation if orientation in range(2, 9) else 1
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """A PNG file of H×W×C uint8 pixels."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

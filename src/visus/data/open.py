@@ -13,16 +13,18 @@ from visus.data.image import EXTENSIONS, printable
 from visus.data.named import NAMED
 from visus.data.readers.archives import ARCHIVES
 from visus.data.readers.base import Reader
+from visus.data.readers.coco import COCO_FILE
 from visus.data.readers.folders import FOLDERS
 from visus.data.readers.idx import IDX
 from visus.data.readers.shards import SHARDS
 from visus.data.readers.tables import TABLES
+from visus.data.readers.yolo import YOLO_FILE
 from visus.errors import DataError, NotFound, SpecError, nearest
 from visus.text import counted
 
 # The first that recognises a path reads it. An .npz is a ZIP archive too, so tables come before archives; a shard is a
-# tar too, so shards do; class folders are last, since they alone have to look into all subfolders.
-READERS: tuple[Reader, ...] = (IDX, TABLES, SHARDS, ARCHIVES, FOLDERS)
+# tar too, so shards do; folders are last, since they alone have to look into all subfolders.
+READERS: tuple[Reader, ...] = (IDX, TABLES, COCO_FILE, YOLO_FILE, SHARDS, ARCHIVES, FOLDERS)
 
 LOOKED_AT = 10_000  # folder entries, to say what was seen
 

@@ -286,7 +286,7 @@ class Joined(Samples):
 
 @final
 class Relabelled(Samples):
-    """Samples whose class numbers are changed: class i becomes classes[i]."""
+    """Samples whose class numbers are changed: class i becomes classes[i], of boxes too."""
 
     def __init__(self, samples: Samples, classes: Sequence[int]) -> None:
         self.samples, self.classes = samples, classes
@@ -301,7 +301,10 @@ class Relabelled(Samples):
         target = self.samples.target(row)
         label = None if target.label is None else self.classes[target.label]
         labels = None if target.labels is None else tuple(self.classes[each] for each in target.labels)
-        return replace(target, label=label, labels=labels)
+        boxes = target.boxes
+        if boxes is not None:
+            boxes = replace(boxes, labels=np.asarray(self.classes, np.int64)[boxes.labels])
+        return replace(target, label=label, labels=labels, boxes=boxes)
 
     def name(self, row: int) -> str:
         return self.samples.name(row)

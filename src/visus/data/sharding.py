@@ -27,10 +27,9 @@ import filelock
 import msgspec
 import numpy as np
 import torch
-from PIL import Image
 
 from visus.data.dataset import Dataset, digest_of, split_order
-from visus.data.image import EXTENSIONS, Picture, printable
+from visus.data.image import EXTENSIONS, Picture, as_png, printable
 from visus.data.loader import generator
 from visus.data.samples import Samples
 from visus.data.shards import (
@@ -157,7 +156,11 @@ def _identity(dataset: Dataset, pieces: Sequence[_Piece]) -> str:
         for row in piece.rows:
             stored = samples.stored(row)
             sizes = "" if stored is None else str(stored.size)
-            total.update(f"{row}\0{samples.name(row)}\0{sizes}\0".encode() + _said(samples.target(row))[1])
+            try:
+                said = _said(samples.target(row))[1]
+            except UnreadableImage:
+                said = b""  # it will be left out, and listed
+            total.update(f"{row}\0{samples.name(row)}\0{sizes}\0".encode() + said)
     return total.hexdigest()
 
 
@@ -303,11 +306,11 @@ class _Writer:
                         raise DataError("writing was stopped")  # nobody sees it: what stopped it is raised
                     try:
                         ending, image = _encoded(samples, row)
+                        key, kind, text = _key(samples, row), *_said(samples.target(row))
                     except UnreadableImage as problem:
                         lost.append(_Lost(row=row, name=samples.name(row), cause=problem.cause))
                     else:
                         digests.append(hashlib.blake2b(image, digest_size=DIGEST_BYTES).digest())
-                        key, kind, text = _key(samples, row), *_said(samples.target(row))
                         said.append(text)
                         for member, data in ((key + ending, image), (key + kind, text)):
                             entry = tarfile.TarInfo(member)
@@ -347,10 +350,7 @@ def _encoded(samples: Samples, row: int) -> tuple[str, bytes]:
     ending = "" if stored is None else PurePosixPath(stored.name).suffix.lower()
     if stored is not None and ending in EXTENSIONS:
         return ending, stored.read()
-    file = io.BytesIO()
-    pixels = found.pixels
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    return ".png", file.getvalue()
+    return ".png", as_png(found.pixels)
 
 
 def _key(samples: Samples, row: int) -> str:
@@ -363,7 +363,8 @@ def _key(samples: Samples, row: int) -> str:
 
 def _finish(dataset: Dataset, out: Path, seed: int, found: dict[str, _Done], pieces: Sequence[_Piece]) -> Manifest:
     lost = [Skipped(each.name, each.cause) for piece in pieces for each in found[piece.file].lost]
-    lost = [*dataset.skipped, *lost]  # what listing found is no sample either
+    # what listing found is no sample either
+    lost = [*(each for each in dataset.skipped if not each.mended), *lost]
     manifest = Manifest(
         format=FORMAT, name=dataset.name, schema=dataset.schema, seed=seed,
         fingerprint=_fingerprint(dataset, out, found, pieces), left_out=len(lost),

@@ -10,8 +10,10 @@ fields, as far as they are known:
 | labels | the numbers of the classes that apply |
 | values | numbers, for regression |
 | captions | sentences; or `caption`, one |
-| boxes | objects, each with `xyxy` (left, top, right, bottom, in pixels), `label`; where known, `phrase` and `mask` |
+| boxes | objects, each with `xyxy` (left, top, right, bottom, in pixels), `label`; where known, more |
 | mask | the class of each pixel |
+
+What more is known of an object is `phrase`, `mask`, `area` in pixels, `crowd`, `difficult`.
 
 A mask is `{"size": [height, width], "counts": […]}`, the lengths of runs of pixels, column by column. An object's
 begins with a run outside of it, and runs change sides from there on, as in COCO's. `values` gives the class of each run
@@ -117,6 +119,9 @@ class Thing(msgspec.Struct, omit_defaults=True):
     label: int
     phrase: str | None = None
     mask: Runs | None = None
+    area: float | None = None
+    crowd: bool = False
+    difficult: bool = False
 
 
 class Said(msgspec.Struct, omit_defaults=True):
@@ -162,6 +167,9 @@ def _things(boxes: Boxes) -> list[Thing]:
             label=label,
             phrase=None if boxes.phrases is None else boxes.phrases[at],
             mask=None if boxes.masks is None else Runs.of(boxes.masks[at]),
+            area=None if boxes.areas is None else float(boxes.areas[at]),
+            crowd=boxes.crowd is not None and bool(boxes.crowd[at]),
+            difficult=boxes.difficult is not None and bool(boxes.difficult[at]),
         )
         for at, (box, label) in enumerate(zip(boxes.xyxy.tolist(), boxes.labels.tolist(), strict=True))
     ]
@@ -171,11 +179,18 @@ def _boxes(things: list[Thing]) -> Boxes:
     xyxy = np.array([thing.xyxy for thing in things], np.float32).reshape(-1, 4)
     masks = [thing.mask.mask() for thing in things if thing.mask is not None]
     phrases = tuple(thing.phrase for thing in things if thing.phrase is not None)
+    sides = xyxy.astype(np.float64).reshape(-1, 2, 2)
+    own = (sides[:, 1] - sides[:, 0]).clip(0).prod(1)
+    areas = [size if thing.area is None else thing.area for thing, size in zip(things, own.tolist(), strict=True)]
+    crowd, difficult = (np.array([getattr(thing, kind) for thing in things], bool) for kind in ("crowd", "difficult"))
     return Boxes(
         xyxy,
         np.array([thing.label for thing in things], np.int64),
         np.stack(masks) if masks and len(masks) == len(things) else None,
         phrases if phrases and len(phrases) == len(things) else None,
+        np.array(areas, np.float64) if any(thing.area is not None for thing in things) else None,
+        crowd if crowd.any() else None,
+        difficult if difficult.any() else None,
     )
 
 

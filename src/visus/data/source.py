@@ -90,7 +90,7 @@ class Source:
                     found[place] = Skipped(self.samples.name(row), answer)
                 else:
                     self._keep(row, file, known, values[place], *answer)
-                    found[place] = self.placing.place_target(self.samples.target(row), *answer)
+                    found[place] = self._said(row, *answer)
         return [each for each in found if not isinstance(each, OnDisk)]
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Source:
             known = file.identity()
             size = None if known is None else kept.get(origin[1], known, out)
             if size is not None:
-                return self.placing.place_target(samples.target(row), *size)
+                return self._said(row, *size)
         if self._crew is not None and isinstance(file, OnDisk):
             return file
         try:
@@ -119,11 +119,17 @@ class Source:
             value = found.pixels if isinstance(found, Picture) else found
             height, width = value.shape[:2] if isinstance(found, Picture) else (1, len(value))
             out[...] = self.placing.place(value).numpy()
-            target = self.placing.place_target(samples.target(row), height, width)
         except UnreadableImage as problem:  # an image that is too thin doesn't know its name
             return Skipped(samples.name(row), problem.cause)
         self._keep(row, file, known, out, height, width)
-        return target
+        return self._said(row, height, width)
+
+    def _said(self, row: int, height: int, width: int) -> Target | Skipped:
+        """The target of an image of that size, placed; a mask, too, may be a file that can't be read."""
+        try:
+            return self.placing.place_target(self.samples.target(row), height, width)
+        except UnreadableImage as problem:
+            return Skipped(self.samples.name(row), problem.cause)
 
     def _keep(
         self, row: int, file: Stored | None, known: Identity | None, pixels: np.ndarray, height: int, width: int

@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 
 from visus.data.dataset import Data, Dataset, digests, split_order
-from visus.data.readers.folders import few
+from visus.data.readers.listing import few
 from visus.data.samples import Rows
 from visus.errors import DataError, SpecError
 

@@ -190,7 +190,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file or row that was left out, and why."""
+    """A file, row or box that was left out, and why. mended: it was kept, with the change that the cause says."""
 
     name: str
     cause: str
+    mended: bool = False

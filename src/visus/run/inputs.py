@@ -17,7 +17,7 @@ import numpy as np
 
 from visus.data.dataset import Data
 from visus.data.image import EXTENSIONS, Picture, printable
-from visus.data.readers.archives import ARCHIVES
+from visus.data.readers.archives import ARCHIVES, list_archive
 from visus.data.readers.shards import SHARDS
 from visus.data.samples import ArraySamples, FileSamples, Joined, OnDisk, Samples
 from visus.data.types import Schema, Skipped, Target
@@ -90,18 +90,22 @@ def find_inputs(sources: Sequence[str | Path], schema: Schema) -> Inputs:
     for source in map(Path, sources):
         if schema.inputs == "vector":
             names, values = read_vectors(source, schema)
-            samples = ArraySamples(printable(source), values, [Target()] * len(values))
+            samples: Samples = ArraySamples(printable(source), values, [Target()] * len(values))
             found.add(_Part(samples, hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest(), names))
-        elif reader := next((each for each in (SHARDS, ARCHIVES) if each.recognises(source)), None):
-            dataset = reader.read(source, Data(source=str(source), allow_empty=True))
-            folder = source.parent if reader is SHARDS and not source.is_dir() else source
+        elif SHARDS.recognises(source):
+            dataset = SHARDS.read(source, Data(source=str(source)))
+            folder = source if source.is_dir() else source.parent
             found.add(_Part(Joined(tuple(dataset.splits.values())), _state(_tars(source)), folder=printable(folder)))
             found.skipped += dataset.skipped
+        elif ARCHIVES.recognises(source):
+            members = [file for _, file in list_archive(source).files]
+            samples = FileSamples(members, [Target()] * len(members))
+            found.add(_Part(samples, _state([source]), folder=printable(source)))
         else:
             files = image_files(source)
             stored = [OnDisk(file, str(file), size) for file, size in zip(files, map(_size, files), strict=True)]
-            samples_ = FileSamples(stored, [Target()] * len(files))
-            found.add(_Part(samples_, _state(files), [printable(file) for file in files]))
+            samples = FileSamples(stored, [Target()] * len(files))
+            found.add(_Part(samples, _state(files), [printable(file) for file in files]))
     return found
 
 

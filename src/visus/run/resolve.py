@@ -160,7 +160,8 @@ def _targets(samples: Samples, schema: Schema) -> Targets:
     if "mask" in schema.targets:
         return Targets(mask=_masks(samples))
     light = tuple(name for name in schema.targets if name in ("label", "labels", "values", "captions"))
-    return Targets.collate([samples.target(row) for row in range(len(samples))], replace(schema, targets=light))
+    rows = range(len(samples)) if light else ()  # a mask would be decoded for nothing
+    return Targets.collate([samples.target(row) for row in rows], replace(schema, targets=light))
 
 
 def _masks(train: Samples) -> torch.Tensor:

@@ -14,7 +14,7 @@ from visus.viz.objects import histogram, pairs, palette, picture, precision_reca
 from visus.viz.regression import residuals, scatter
 from visus.viz.report import Picture, Table, Text, render
 from visus.viz.restoration import close_up
-from visus.viz.sheets import draw_boxes, sheet
+from visus.viz.sheets import colour, draw_boxes, sheet
 from visus.viz.style import RIGHT, WRONG, label, png, save
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "accuracy_against_cost",
     "calibration",
     "close_up",
+    "colour",
     "compared_curves",
     "confused_pairs",
     "confusion",

@@ -103,7 +103,7 @@ def test_a_member_packed_again_counts_once(tmp_path):
 
 
 def test_other_layouts_are_explained(tmp_path):
-    path = pack(tmp_path / "a.tar", [("image/1.png", PETS[0][1]), ("label/1.png", PETS[1][1])])
+    path = pack(tmp_path / "a.tar", [("image/1.png", PETS[0][1]), ("imgs/2.png", PETS[1][1])])
     with pytest.raises(DataError, match="parts of samples, not classes") as caught:
         read(path)
     assert "unpack it" in caught.value.remedy

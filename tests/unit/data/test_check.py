@@ -132,12 +132,54 @@ def test_boxes():
     assert [(each.severity, each.kind) for each in findings] == [
         ("error", "bad box"),
         ("error", "label out of range"),
+        ("warning", "class missing"),
         ("warning", "box outside"),
         ("warning", "box outside"),
+        ("warning", "covered box"),
         ("warning", "degenerate box"),
         ("warning", "degenerate box"),
+        ("note", "box of all"),
     ]
+    assert [each.box for each in findings] == [5, 6, None, 3, 4, 4, 1, 2, 0]
     assert findings[1].text == "box (0, 0, 5, 5) has label 2, where there are 0 to 1"
+
+
+def covered(boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None) -> list[str]:
+    target = Target(
+        boxes=Boxes(np.array(boxes, np.float32), np.array(labels), crowd=np.array(crowd) if crowd else None)
+    )
+    findings = check(arrays("toy", pixels(0, 60, 80)[None], [target], targets=("boxes",)))
+    return [each.text for each in findings if each.kind in ("covered box", "tiny box")]
+
+
+def test_boxes_that_may_be_of_one_object():
+    twice = [[10, 10, 20, 20], [10, 10, 20, 21]]
+    assert covered(twice, [0, 0]) == ["box (10, 10, 20, 20) is covered to 100% by (10, 10, 20, 21) of the same class"]
+    assert covered(twice[::-1], [0, 0]) == covered(twice, [0, 0])
+    assert covered(twice, [0, 1]) == []
+    assert covered(twice, [0, 0], [True, False]) == []  # a crowd holds objects
+    assert covered([[10, 10, 20, 20], [12, 10, 22, 20]], [0, 0]) == []  # 0.8
+    assert covered([[10, 10, 20, 20], [11, 10, 21, 20]], [0, 0]) != []  # 0.9
+
+
+def test_boxes_of_no_size():
+    assert covered([[5, 5, 6.9, 20], [9, 9, 11, 11]], [0, 1]) == ["box (5, 5, 6.9, 20) is 1.9×15 pixels"]
+
+
+def test_a_target_that_cannot_be_read(tmp_path):
+    for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded(np.full((9, 9 if name != "masks/b.png" else 8, 1), len(name), np.uint8)))
+    said = [(each.name, each.kind, each.text) for each in check(folders(tmp_path)) if each.severity == "error"]
+    assert said == [("images/b.png", "unreadable", "its mask masks/b.png has 8×9 pixels, and it has 9×9")]
+
+
+def test_a_mask_of_another_size():
+    target = Target(mask=np.zeros((10, 11), np.uint8))
+    findings = check(arrays("toy", pixels(0)[None], [target], targets=("mask",), masks=("c", "d")))
+    assert [(each.kind, each.text) for each in findings] == [
+        ("mask of another size", "11×10 pixels, and the image has 12×10")
+    ]
 
 
 def test_a_mask_with_an_unknown_class():
@@ -227,8 +269,8 @@ def test_table(tmp_path):
     path = tmp_path / "findings.csv"
     write_table(findings, path)
     rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))
-    assert rows[0] == ["severity", "kind", "split", "name", "text"]
-    assert rows[1] == ["error", "unreadable", "train", 'a, "b"\n🐜.png', "is empty"]
+    assert rows[0] == ["severity", "kind", "split", "name", "text", "box"]
+    assert rows[1] == ["error", "unreadable", "train", 'a, "b"\n🐜.png', "is empty", ""]
     assert rows[2][3] == "\\udcff"
     with pytest.raises(DataError, match="can't be written"):
         write_table(findings, tmp_path / "nowhere" / "findings.csv")

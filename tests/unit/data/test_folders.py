@@ -11,7 +11,8 @@ import pytest
 
 from tests.helpers import class_folders, encoded, pixels
 from visus.data.dataset import Data, Dataset
-from visus.data.readers.folders import FOLDERS, LOOKED_AT, in_order
+from visus.data.readers.folders import FOLDERS, LOOKED_AT
+from visus.data.readers.listing import in_order
 from visus.data.samples import FileSamples
 from visus.errors import DataError, UnreadableImage
 
@@ -98,7 +99,7 @@ def test_splits_without_class_folders_are_explained(tmp_path, folders):
         read(class_folders(tmp_path, folders))
 
 
-@pytest.mark.parametrize("folders", [{"image": 2, "label": 2}, {"images": 1}, {"train/images": 1, "train/masks": 1}])
+@pytest.mark.parametrize("folders", [{"image": 2, "imgs": 2}, {"images": 1}, {"train/images": 1, "train/imagesets": 1}])
 def test_parts_of_samples_are_no_classes(tmp_path, folders):
     with pytest.raises(DataError, match="parts of samples, not classes"):
         read(class_folders(tmp_path, folders))

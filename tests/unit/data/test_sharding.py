@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import class_folders, encoded, pixels
+from tests.trees import coco, masked
 from visus.data import sharding
 from visus.data.dataset import Data, Dataset
 from visus.data.open import open_dataset
@@ -111,6 +112,40 @@ def test_all_that_is_said_of_a_scene_comes_back(tmp_path):
                 np.testing.assert_array_equal(now.boxes.masks, was.boxes.masks)
 
 
+def test_all_that_is_said_of_objects_comes_back(tmp_path):
+    said = [{"image_id": 1, "category_id": 2, "bbox": [1.3, 2, 5, 6], "area": 7.25, "iscrowd": 1,
+             "segmentation": {"size": [30, 40], "counts": [100, 20, 1080]}},
+            {"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5], "difficult": 1, "area": 3},
+            {"image_id": 1, "category_id": 1, "bbox": [-3, 0, 5, 5]}]  # fmt: skip
+    source = open_dataset(Data(source=str(coco(tmp_path / "in", ["a.png", "b.png"], said)), target="objects"))
+    manifest = write_shards(source, tmp_path / "out", count=5)
+    assert manifest.left_out == 0  # a box that was clipped is there
+    found = open_dataset(tmp_path / "out")
+    assert found.schema == source.schema
+    rows = {len(found.splits["train"].target(row).boxes): row for row in range(2)}
+    assert sorted(rows) == [0, 3]
+    boxes, wanted = found.splits["train"].target(rows[3]).boxes, source.splits["train"].target(0).boxes
+    for name in ("xyxy", "labels", "masks", "areas", "crowd", "difficult"):
+        np.testing.assert_array_equal(getattr(boxes, name), getattr(wanted, name))
+    assert manifest.fingerprint == source.fingerprint()
+
+
+def test_masks_and_their_names_come_back_and_those_that_cannot_be_read_are_left_out(tmp_path):
+    masks = {f"{n}": np.full((30, 40), (0, 1, 255)[n % 3], np.uint8) for n in range(6)}
+    root = masked(tmp_path / "in", masks)
+    (root / "classes.txt").write_text("background\ncell\nnothing")
+    (root / "masks/5.png").write_bytes(b"x")
+    source = open_dataset(root)
+    manifest = write_shards(source, tmp_path / "out", count=9, bad=0.5)
+    assert manifest.left_out == 1
+    found = open_dataset(tmp_path / "out")
+    assert found.schema == source.schema
+    assert found.schema.masks == ("background", "cell", "nothing")
+    samples = found.splits["train"]
+    values = [np.unique(samples.target(row).mask).tolist() for row in range(5)]
+    assert sorted(values) == [[0], [0], [1], [1], [255]]
+
+
 def test_the_same_bytes_for_a_seed_however_many_write(photos, tmp_path):
     source = open_dataset(photos)
     for name, workers, seed in (("a", 1, 0), ("b", 3, 0), ("c", 1, 1)):
@@ -155,7 +190,7 @@ def test_damaged_images_are_left_out_and_listed(photos, tmp_path):
     ]
     found = open_dataset(tmp_path / "out")
     assert len(found.splits["val"]) == 4
-    assert found.notes == ("2 images couldn't be read when the shards were written: see left_out.csv",)
+    assert found.notes == ("2 items couldn't be used when the shards were written: see left_out.csv",)
     assert manifest.fingerprint == source.fingerprint()
 
 

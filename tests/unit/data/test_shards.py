@@ -417,7 +417,8 @@ def test_damage_anywhere_is_a_typed_error_or_a_damaged_image(own):
                 assert list(said(found, "val").values()) == list(known["val"].values())
             for row in range(len(found.splits["val"])) if "val" in found.splits else ():
                 try:
-                    np.testing.assert_array_equal(found.splits["val"].read(row).pixels, list(pictures.values())[row])
+                    name = found.splits["val"].name(row)  # a flipped bit may have made a split of another name
+                    np.testing.assert_array_equal(found.splits["val"].read(row).pixels, pictures[name])
                 except UnreadableImage:
                     left_out += 1
         except DataError:

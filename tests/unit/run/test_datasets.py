@@ -3,10 +3,13 @@
 import json
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import visus
-from tests.helpers import class_folders
+from tests.helpers import class_folders, encoded
+from tests.trees import Named, put, voc
 from visus.cli.main import main
 from visus.data.cache.folder import ABOUT, open_place, pixels_folder
 from visus.run.watch import Silent
@@ -41,6 +44,32 @@ def test_the_command(tmp_path, capsys):
     assert "leave one of them out" in capsys.readouterr().err
     assert main([*words[:-2], "--size", "large"]) == 2
     assert "--size large: isn't a size" in capsys.readouterr().err
+
+
+def test_suspect_boxes_are_drawn(tmp_path):
+    def orange(said: dict[str, list[Named]]) -> int:
+        place = tmp_path / f"{len(said)}"
+        voc(place / "in", said)
+        grey = encoded(np.linspace(0, 255, 40 * 30 * 3).astype(np.uint8).reshape(30, 40, 3))
+        for name in said:
+            put(place / f"in/JPEGImages/{name}.png", grey)
+        assert main(["data", "check", str(place / "in"), "--out", str(place / "out")]) == 0
+        drawn = np.asarray(Image.open(place / "out/suspects.png").convert("RGB")).astype(int)
+        return int((np.abs(drawn - (0xD5, 0x5E, 0x00)).sum(-1) < 90).sum())
+
+    doubled = [("cat", (5, 5, 20, 20)), ("cat", (5, 5, 20, 21)), ("dog", (25, 5, 35, 20))]
+    assert orange({"a": doubled}) > 100
+    assert orange({"a": doubled[1:], "b": doubled[1:]}) == 0  # the same image twice, whose boxes are as they should be
+
+
+def test_the_shown_classes_of_boxes_are_counted_and_drawn(tmp_path, capsys):
+    voc(tmp_path / "in", {"a": [("cat", (5, 5, 20, 20)), ("cat", (5, 15, 20, 20))], "b": [("dog", (25, 5, 35, 20))]})
+    assert main(["data", "show", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert next(each for each in events if each["event"] == "data")["counts"] == {"train": [2, 1]}
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["classes.png", "samples.png"]
+    assert main(["data", "show", str(tmp_path / "in"), "--set", "data.target=mask"]) == 2
+    assert "no image has mask" in capsys.readouterr().err
 
 
 def made(name: str) -> None:

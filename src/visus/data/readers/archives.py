@@ -1,7 +1,7 @@
-"""Class folders inside a .zip or .tar, read where they lie: nothing is ever unpacked to disk.
+"""A tree of images inside a .zip or .tar, read where it lies: nothing is ever unpacked to disk.
 
 A plain tar and a zip are read member by member, when a sample is wanted. A compressed tar can only be read from its
-beginning: it is decompressed once, and its images are kept in memory.
+beginning: it is decompressed once, and its images and texts are kept in memory.
 
 An archive is refused as a whole, when it is listed, if a member would climb out of a folder, is a link or a device,
 is larger than any image that is read, or expands as only a bomb does.
@@ -20,7 +20,8 @@ from visus.data.dataset import Data, Dataset
 from visus.data.image import printable
 from visus.data.readers import tars
 from visus.data.readers.base import Reader
-from visus.data.readers.folders import SPLITS, Listing, Parts, arrange, few, is_hidden, is_image
+from visus.data.readers.layouts import arranged
+from visus.data.readers.listing import SPLITS, Listing, Parts, few, is_hidden, is_image, is_text
 from visus.data.readers.members import Archive, InMemory, Span, Zipped
 from visus.data.readers.tars import FREE, MAX_RATIO, UNPACK, check_member, damage, parts_of, too_many
 from visus.data.samples import Stored
@@ -53,13 +54,14 @@ class _Directory:
 
 
 def _wanted(parts: Parts, is_folder: bool, listing: Listing) -> bool:
-    """Note a member; whether it is an image."""
+    """Note a member; whether it is an image, or may say what images show."""
     if not parts or any(is_hidden(part) for part in parts):
         return False
     listing.folders.update(parts[:depth] for depth in range(1, min(len(parts) + is_folder, DEPTH + 1)))
-    if not is_folder and not is_image(parts[-1]):
+    wanted = is_image(parts[-1]) or is_text(parts[-1])
+    if not is_folder and not wanted:
         listing.others[PurePosixPath(parts[-1]).suffix.lower()] += 1
-    return not is_folder and is_image(parts[-1])
+    return not is_folder and wanted
 
 
 def _tar(root: str, path: Path, listing: Listing) -> dict[Parts, Stored]:
@@ -156,7 +158,8 @@ def _decoded(member: zipfile.ZipInfo) -> str:
     return member.filename
 
 
-def _read(path: Path, data: Data) -> Dataset:
+def list_archive(path: Path) -> Listing:
+    """What lies in an archive, in order. Raises DataError where it is damaged, or not to be trusted."""
     root, listing = printable(path), Listing()
     with damage(root):
         files = (_zip if path.suffix.lower() == ".zip" else _tar)(root, path, listing)
@@ -170,13 +173,18 @@ def _read(path: Path, data: Data) -> Dataset:
         files = {parts[1:]: file for parts, file in files.items()}
         folders = {folder[1:] for folder in listing.folders if len(folder) > 1}
         listing = replace(listing, folders=folders)
-    listing.files.extend(files.items())
+    listing.files.extend((parts, file) for parts, file in files.items() if is_image(parts[-1]))
+    listing.texts.extend((parts, file) for parts, file in files.items() if is_text(parts[-1]))
+    listing.sort()
+    return listing
+
+
+def _read(path: Path, data: Data) -> Dataset:
+    listing = list_archive(path)
     try:
-        return arrange(root, printable(_ending.sub("", path.name)), listing, data)
+        return arranged(printable(path), printable(_ending.sub("", path.name)), listing, data)
     except DataError as problem:
-        raise DataError(
-            problem.problem, f"{problem.remedy}; an archive holds class folders: unpack it if its layout is another"
-        ) from None
+        raise DataError(problem.problem, f"{problem.remedy}; unpack it if its layout is another") from None
 
 
 def _recognises(path: Path) -> bool:
@@ -187,5 +195,5 @@ def _recognises(path: Path) -> bool:
 
 
 ARCHIVES = Reader(
-    "archives", f"class folders in an archive ({', '.join(ENDINGS)}), which is never unpacked", _recognises, _read
+    "archives", f"the same in an archive ({', '.join(ENDINGS)}), which is never unpacked", _recognises, _read
 )

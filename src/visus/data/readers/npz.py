@@ -39,7 +39,7 @@ from visus.data.readers.arrays import (
     times,
     two_or_more,
 )
-from visus.data.readers.folders import in_order
+from visus.data.readers.listing import in_order
 from visus.data.samples import ArraySamples
 from visus.data.types import Schema, Skipped, Target
 from visus.errors import DataError, nearest

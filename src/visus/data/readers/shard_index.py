@@ -19,7 +19,7 @@ import numpy as np
 from visus.data.download import cache_folder
 from visus.data.image import printable
 from visus.data.readers import tars
-from visus.data.readers.folders import is_hidden, is_image
+from visus.data.readers.listing import is_hidden, is_image
 from visus.data.readers.members import Archive
 from visus.data.shards import Said
 from visus.data.types import Skipped

@@ -21,7 +21,7 @@ from visus.data.dataset import Data, Dataset, split_order, title_of
 from visus.data.image import Picture, decode, printable
 from visus.data.readers import tars
 from visus.data.readers.base import Reader
-from visus.data.readers.folders import SPLITS, few, in_order, is_hidden, is_image
+from visus.data.readers.listing import SPLITS, few, in_order, is_hidden, is_image
 from visus.data.readers.members import Span
 from visus.data.readers.shard_index import FIELDS, UNKNOWN, Index, Texts, index_of, parted
 from visus.data.samples import Samples, shape_of
@@ -189,7 +189,7 @@ def _own(path: Path) -> Dataset:
     }
     if manifest.left_out:
         notes.append(
-            f"{counted(manifest.left_out, 'image')} couldn't be read when the shards were written: see {LEFT_OUT}"
+            f"{counted(manifest.left_out, 'item')} couldn't be used when the shards were written: see {LEFT_OUT}"
         )
     known = {shard.file for shard in manifest.shards}
     if more := [each.name for each in _entries(path) if _is_tar(each.name) and each.name not in known]:

@@ -22,7 +22,7 @@ from visus.data.image import printable
 from visus.data.readers.arrays import two_or_more
 from visus.data.readers.base import Reader
 from visus.data.readers.columns import Table, missing, number, read_csv, read_parquet
-from visus.data.readers.folders import in_order
+from visus.data.readers.listing import in_order
 from visus.data.readers.npz import means_classes, read_npz
 from visus.data.samples import ArraySamples, FileSamples, OnDisk, Samples, shape_of
 from visus.data.types import Schema, Skipped, Target
