@@ -6,7 +6,7 @@ from pathlib import Path
 
 from visus.data.dataset import Dataset
 from visus.data.image import printable
-from visus.data.readers.folders import in_order
+from visus.data.readers.listing import in_order
 from visus.data.readers.members import Archive, Span
 from visus.data.readers.tars import damage, members
 from visus.data.samples import FileSamples
