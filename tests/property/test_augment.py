@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from visus.data.augment import LEAST_SEEN, Augment, Crop, Elastic
+from visus.data.mosaic import mosaic
 from visus.data.randaugment import RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
 from visus.errors import SpecError
@@ -41,8 +42,9 @@ def extent(bright_HW: np.ndarray) -> np.ndarray:
 
 moves = st.builds(Augment, flip=st.booleans(), shift=st.floats(0, 0.5))
 turns = st.builds(
-    Augment, flip=st.booleans(), shift=st.floats(0, 0.3), zoom=st.floats(0, 1), rotate=st.floats(0, 180)
-).filter(lambda augment: augment.zoom or augment.rotate)
+    Augment, flip=st.booleans(), shift=st.floats(0, 0.3), zoom=st.floats(0, 1), shrink=st.floats(0, 0.5),
+    rotate=st.floats(0, 180),
+).filter(lambda augment: augment.zoom or augment.shrink or augment.rotate)  # fmt: skip
 
 crops = st.builds(Crop, least=st.floats(0.2, 1), stretch=st.floats(1, 2))
 operations = st.builds(RandAugment, operations=st.integers(1, 3), magnitude=st.floats(0, 30))
@@ -127,12 +129,12 @@ def test_parts_are_of_all_sizes_and_everywhere():
     assert abs(seen[:, :, 31:33, 31:33].mean((0, 2, 3)) - 32).max() < 1  # on the whole, in the middle
 
 
-@given(st.floats(0, 0.5), st.floats(0.01, 1), st.booleans(), st.integers(0, 999))
-def test_an_enlarged_rectangle_fills_its_box(shift, zoom, flip, seed):
+@given(st.floats(0, 0.5), st.floats(0.01, 1), st.floats(0, 0.5), st.booleans(), st.integers(0, 999))
+def test_an_enlarged_or_reduced_rectangle_fills_its_box(shift, zoom, shrink, flip, seed):
     pixels = np.zeros((48, 40), np.uint8)
     pixels[18:30, 12:28] = 255
     boxes = Boxes(np.array([[12, 18, 28, 30]], np.float32), np.array([0]))
-    augment = Augment(shift=shift, zoom=zoom, flip=flip)
+    augment = Augment(shift=shift, zoom=zoom, shrink=shrink, flip=flip)
     moved = augment.geometry(one(pixels, boxes=(boxes,)), seeded(seed), 0)
     bright = moved.inputs[0, 0].numpy() > 127
     assume(bright.any() and len(moved.target.boxes[0]))
@@ -170,7 +172,7 @@ def test_masks_follow_the_pixels(image, augment, seed):
     assert set(np.unique(found)) <= {0, 5, VOID}
     known = found != VOID
     agree = ((moved.inputs[0, 0].numpy() > 127) == (found == 5))[known]
-    exact = not (augment.zoom or augment.rotate or augment.crop or augment.randaugment)
+    exact = not (augment.zoom or augment.shrink or augment.rotate or augment.crop or augment.randaugment)
     assert agree.all() if exact else agree.sum() >= known.sum() - 4 * sum(found.shape)  # borders may differ
 
 
@@ -225,6 +227,61 @@ def test_bytes_and_numbers_are_changed_alike(augment, seed):
     assert torch.allclose(found[0].float(), found[1].float(), atol=1e-3)
 
 
+@given(st.integers(12, 40), st.integers(12, 40), st.integers(0, 2**31))
+def test_four_that_meet_bring_their_boxes_and_masks(height, width, seed):
+    random = np.random.default_rng(seed)
+    x_NCHW, boxes = torch.zeros(3, 1, height, width, dtype=torch.uint8), []
+    for row in range(3):
+        top, left = random.integers(0, height - 7), random.integers(0, width - 7)
+        bottom, right = random.integers(top + 7, height + 1), random.integers(left + 7, width + 1)
+        x_NCHW[row, 0, top:bottom, left:right] = 255
+        boxes.append(Boxes(np.array([[left, top, right, bottom]], np.float32), np.array([row])))
+    batch = Batch(x_NCHW, Targets(boxes=tuple(boxes), mask=x_NCHW[:, 0] // 255), torch.arange(3))
+    moved = mosaic(batch, 1.0, seeded(seed), 0.0)
+    for row, found in enumerate(moved.target.boxes):
+        bright, mask = moved.inputs[row, 0].numpy(), moved.target.mask[row].numpy()
+        outer, inner = _around(found, height, width, 1) == 0, _around(found, height, width, -1.5) > 0
+        assert not bright[outer].any()
+        assert not mask[outer].any()
+        assert (bright[inner] == 255).all()
+        assert (mask[inner] == 1).all()
+
+
+def _around(boxes: Boxes, height: int, width: int, more: float) -> np.ndarray:
+    """H×W: in how many boxes, grown by so many pixels on each side, the middle of a pixel is."""
+    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
+    inside = [
+        (x > left - more) & (x < right + more) & (y > top - more) & (y < bottom + more)
+        for left, top, right, bottom in boxes.xyxy
+    ]
+    return np.sum(inside, 0) if inside else np.zeros((height, width), int)
+
+
+def test_four_that_meet_fill_the_image_and_the_share_of_images_is_as_said():
+    # each image is one value, its row + 1
+    x_NCHW = (torch.arange(200) + 1).byte().view(-1, 1, 1, 1).expand(-1, 1, 11, 14)
+    boxes = tuple(Boxes(np.array([[0, 0, 14, 11]], np.float32), np.array([row])) for row in range(200))
+    moved = mosaic(Batch(x_NCHW, Targets(boxes=boxes), torch.arange(200)), 0.5, seeded(0), 0.25)
+    changed = (moved.inputs != x_NCHW).flatten(1).any(1)
+    assert 65 < changed.sum() < 135  # 100 by five standard deviations
+    whole = []
+    for row in range(200):
+        values = moved.inputs[row, 0].unique()
+        assert 1 <= len(values) <= (4 if changed[row] else 1)
+        found = moved.target.boxes[row]
+        for (left, top, right, bottom), label in zip(found.xyxy.astype(int), found.labels, strict=True):
+            assert (moved.inputs[row, 0, top:bottom, left:right] == label + 1).all()
+        whole.append(len(found))
+    assert all(count == 1 for count, new in zip(whole, changed, strict=True) if not new)
+    assert max(whole) == 4
+
+
+def test_four_images_share_no_label():
+    batch = Batch(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), Targets(label=torch.tensor([0, 1])), torch.arange(2))
+    with pytest.raises(SpecError, match="mosaic"):
+        Augment(mosaic=0.5).apply(batch, seeded(0), 0)
+
+
 def test_two_flips_are_none():
     x_NCHW = torch.randint(256, (64, 1, 5, 7), dtype=torch.uint8)
     batch = Batch(x_NCHW, Targets(), torch.arange(64))
@@ -259,8 +316,9 @@ def test_an_idle_augment_changes_nothing():
 @pytest.mark.parametrize(
     "augment",
     [
-        Augment(flip=True), Augment(shift=0.1), Augment(zoom=0.1), Augment(erase=0.1), Augment(mixup=0.2),
-        Augment(crop=Crop()), Augment(randaugment=RandAugment()), Augment(saturation=0.1), Augment(hue=1.0),
+        Augment(flip=True), Augment(shift=0.1), Augment(zoom=0.1), Augment(shrink=0.1), Augment(mosaic=0.1),
+        Augment(erase=0.1), Augment(mixup=0.2), Augment(crop=Crop()), Augment(randaugment=RandAugment()),
+        Augment(saturation=0.1), Augment(hue=1.0),
     ],
 )  # fmt: skip
 def test_an_augment_that_does_something_is_not_idle(augment):

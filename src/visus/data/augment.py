@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from torch import Tensor
 from torch.nn import functional as F
 
+from visus.data.mosaic import mosaic
 from visus.data.patches import Patch
 from visus.data.randaugment import Drawn, RandAugment
 from visus.data.types import VOID, Batch, Boxes, Targets
@@ -53,8 +54,9 @@ class Augment(Spec, frozen=True):
     """Random changes of training images, drawn anew for each image.
 
     patch: parts are cut out first, and the rest happens to them. flip: left and right, for half of the images.
-    crop: a part is enlarged to the whole. shift: up to this share of a side, in each direction. zoom: enlarged by up
-    to this share. rotate: up to this many degrees either way.
+    mosaic: the probability that an image becomes one of four that meet; for boxes and masks.
+    crop: a part is enlarged to the whole. shift: up to this share of a side, in each direction. zoom, shrink: enlarged
+    or reduced by up to this share, about the middle. rotate: up to this many degrees either way.
     elastic: deformed, after all other moves; not for boxes.
     randaugment: operations drawn for each image. saturation: up to this share either way. hue: turned by up to this
     many degrees either way, at the same luminance. brightness, contrast: up to this share either way.
@@ -64,10 +66,12 @@ class Augment(Spec, frozen=True):
     """
 
     patch: Patch | None = None
+    mosaic: Part = 0.0
     flip: bool = False
     crop: Crop | None = None
     shift: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     zoom: Strength = 0.0
+    shrink: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     rotate: Degrees = 0.0
     elastic: Elastic | None = None
     randaugment: RandAugment | None = None
@@ -94,14 +98,17 @@ class Augment(Spec, frozen=True):
     def geometry(self, batch: Batch, draws: torch.Generator, fill: int, drawn: Drawn | None = None) -> Batch:
         """Pixels moved: inputs N×C×H×W uint8 in and out (float32 where they are blends), values 0…255.
 
-        drawn: what RandAugment does to these images. Raises SpecError where boxes would have to be deformed.
+        drawn: what RandAugment does to these images. Raises SpecError where boxes would have to be deformed, and where
+        four images would share a label.
         """
+        if self.mosaic:
+            batch = mosaic(batch, self.mosaic, draws, LEAST_SEEN)
         batch = self._moved(batch, draws, fill, drawn)
         return batch if self.elastic is None else _deformed(batch, self.elastic, draws)
 
     def _moved(self, batch: Batch, draws: torch.Generator, fill: int, drawn: Drawn | None) -> Batch:
         moves = self._moves(len(batch), batch.inputs.shape[-2], batch.inputs.shape[-1], draws, drawn)
-        if not (self.flip or self.crop or self.shift or self.zoom or self.rotate or drawn):
+        if not (self.flip or self.crop or self.shift or self.zoom or self.shrink or self.rotate or drawn):
             return batch
         moved = batch.target
         masks = moved.mask if moved.mask is None else moves.pixels(moved.mask[:, None], VOID, "nearest")[:, 0]
@@ -160,7 +167,7 @@ class Augment(Spec, frozen=True):
         flip_N = torch.rand(count, generator=draws) < (0.5 if self.flip else 0.0)
         reach = torch.tensor([self.shift * height, self.shift * width])
         shift_N2 = ((torch.rand(count, 2, generator=draws) * 2 - 1) * reach).round()
-        zoom_N = 1 + torch.rand(count, generator=draws) * self.zoom
+        zoom_N = 1 - self.shrink + torch.rand(count, generator=draws) * (self.zoom + self.shrink)
         angle_N = (torch.rand(count, generator=draws) * 2 - 1) * radians(self.rotate)
         parts_N4 = None if self.crop is None else _parts(self.crop, count, height, width, draws)
         matrix_N33 = _matrix(flip_N, shift_N2, zoom_N, angle_N, height, width)
@@ -169,7 +176,7 @@ class Augment(Spec, frozen=True):
             shift_N2 = shift_N2 + drawn.shift(height, width)
             matrix_N33 = drawn.matrix(height, width) @ matrix_N33
             turned_N = drawn.turned()
-        every = bool(self.zoom or self.rotate)
+        every = bool(self.zoom or self.shrink or self.rotate)
         return _Moves((height, width), parts_N4, flip_N, shift_N2, matrix_N33, turned_N, every)
 
     def _erased(self, x_NCHW: Tensor, draws: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ SAID = {"label": "a label", "mask": "a mask"}  # of the fields of targets, where
 WINDOW, NARROW = 256, 8  # pixels: a side of the windows of restoration, and the margin of those of small images
 PATCH = 64  # pixels a side, that restoration learns from at a time
 SMALL = 64  # pixels: images up to this side keep their size where the network takes any
+LONGER, STEP = 320, 32  # pixels: the longer side of images in which objects are looked for; what both are multiples of
 LOOKED_AT = 512  # training samples from which mean, std and the classes' pixels are found
 TASKS: tuple[AnyTask, ...] = (Classify(), Regress(), Segment(), Restore())
 
@@ -76,7 +78,11 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
     if recipe.model.weights is not None and not isinstance(recipe.transfer, Scratch):
         weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
         network = _as_read(network, card.spec, weights.network)
-    given = _in_windows(recipe.preprocess, schema) if isinstance(task, InPixels) else recipe.preprocess
+    given = recipe.preprocess
+    if isinstance(task, InPixels):
+        given = _in_windows(given, schema)
+    elif "boxes" in schema.targets:
+        given = _with_all_objects(given, schema, card)
     preprocess = preprocess_of(given, schema, card, train, weights)
     if preprocess.whole and not set(schema.targets) <= {"mask", "image"}:
         raise SpecError(
@@ -117,6 +123,21 @@ def _in_windows(given: Preprocessing, schema: Schema) -> Preprocessing:
     core = schema.shape[1:] if small else (WINDOW - 2 * margin,) * 2
     size = (max(1, core[0]) + 2 * margin, max(1, core[1]) + 2 * margin)
     return replace(given, fit="tile", margin=margin, size=given.size or size)
+
+
+def _with_all_objects(given: Preprocessing, schema: Schema, card: Card) -> Preprocessing:
+    """Images of which nothing is cut off, larger than those that tell one thing where the network takes them."""
+    if len(schema.shape) != 3:
+        return given
+    height, width = schema.shape[1:]
+    if given.size is not None or card.fixed or 0 < max(height, width) <= SMALL:
+        return replace(given, fit=given.fit or "pad")
+    longer = max(LONGER, *card.input[1:])
+    size = (longer, longer)
+    if height and width:  # of the data's own proportions, and not enlarged
+        scale = min(1.0, longer / max(height, width))
+        size = (ceil(height * scale / STEP) * STEP, ceil(width * scale / STEP) * STEP)
+    return replace(given, fit=given.fit or "pad", size=size)
 
 
 def _of_images(preprocess: Preprocess) -> ImagePreprocess:
@@ -264,6 +285,9 @@ def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema, task
         return Augment(shift=0.0625) if preprocess.channels == 1 else Augment(flip=True, shift=0.125)
     if (given.saturation or given.hue) and preprocess.channels == 1:
         raise SpecError("augment.saturation and augment.hue change colours, and the images are grey", "set both to 0")
+    if given.mosaic and not set(schema.targets) <= {"boxes", "mask"}:
+        have = " and ".join(schema.targets)
+        raise SpecError(f"augment.mosaic is for boxes and masks, and the task uses {have}", "set it to 0")
     if (given.mixup or given.cutmix) and schema.targets != ("label",):
         have = " and ".join(schema.targets)
         raise SpecError(

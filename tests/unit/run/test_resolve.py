@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests import trees
 from visus.data.open import open_dataset
 from visus.data.splits import divide
 from visus.errors import SpecError
@@ -45,3 +46,24 @@ def test_classes_of_pixels_are_weighed_by_what_the_training_masks_hold():
     assert plan.task.weights == pytest.approx(wanted.tolist(), rel=1e-5)  # 64×64 masks are taken as they are
     assert (plan.recipe.preprocess.fit, plan.recipe.preprocess.margin) == ("tile", 8)
     assert plan.schema.targets == ("mask",)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "model", "size"),
+    [
+        ([(480, 640)] * 6, "resnet18", (256, 320)),  # the longer side halved, both multiples of 32
+        ([(100, 130)] * 6, "resnet18", (128, 160)),  # not enlarged
+        ([(480, 640)] * 3 + [(640, 480)] * 3, "resnet18", (320, 320)),
+        ([(480, 640)] * 6, "vit_tiny_patch16", (224, 224)),  # which takes no other size
+        ([(60, 40)] * 6, "resnet18", (60, 40)),
+    ],
+)
+def test_of_images_with_objects_nothing_is_cut_off(tmp_path, sizes, model, size):
+    names = [f"{number}.png" for number in range(len(sizes))]
+    for name, (height, width) in zip(names, sizes, strict=True):
+        trees.images(tmp_path / "images", [name], height, width)
+        trees.put(tmp_path / "labels" / f"{name[0]}.txt", "0 0.5 0.5 0.2 0.2\n")
+    trees.put(tmp_path / "data.yaml", "names: [cell]\ntrain: images\n")
+    recipe = compose({"model": {"name": model}, "data": {"source": str(tmp_path)}, "task": {"kind": "detect"}}, [])
+    plan = resolve(recipe, divide(open_dataset(recipe.data), recipe.data, 0), lambda text: None)
+    assert (plan.preprocess.fit, plan.preprocess.size) == ("pad", size)
