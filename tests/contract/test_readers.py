@@ -159,6 +159,7 @@ def test_every_reader_and_named_set_is_here() -> None:
         "fashion-mnist",
         "membrane",
         "denoise",
+        "bccd",
     }  # those are tested with their data
 
 

@@ -171,6 +171,18 @@ def _membrane(data: Data) -> Dataset:
     return membrane.load(path, NAMED["membrane"].source_and_licence)
 
 
+def _bccd(data: Data) -> Dataset:
+    from dataclasses import replace
+
+    from visus.data.readers.archives import ARCHIVES
+
+    path = _archive("bccd", "bccd.tar", "the set's JPEGImages, Annotations and ImageSets", data)
+    found = ARCHIVES.read(path, data)
+    return replace(
+        found, name="bccd", notes=(*found.notes, f"read from {path}"), source=NAMED["bccd"].source_and_licence
+    )
+
+
 def _denoise(data: Data) -> Dataset:
     from visus.data import greyscale
 
@@ -296,6 +308,13 @@ NAMED: dict[str, Named] = {
         source_and_licence="A. Cardona et al., ISBI 2012 challenge “Segmentation of neuronal structures in EM stacks” "
         "(PLoS Biology 8(10), 2010; Frontiers in Neuroanatomy 9:142, 2015), for research; as packed by zhixuhao/unet",
         load=_membrane,
+    ),
+    "bccd": Named(
+        title="BCCD",
+        description="364 micrographs of blood, 640×480 in colour: boxes around red cells, white cells and platelets; "
+        "205 to train, 87 to choose, 72 to report",
+        source_and_licence="Blood Cell Count and Detection, github.com/Shenggan/BCCD_Dataset, MIT",
+        load=_bccd,
     ),
     "mnist": Named(
         title="MNIST",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +17,13 @@ from visus.tasks import AnyTask
 from visus.training import AdamW, OneCycle, Optimizer, Schedule
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+# What a task is usually trained with, where it isn't what classification is. Objects: few images a step, since each
+# holds many, and long, since data sets are small.
+_OBJECTS = {
+    "budget": {"epochs": 50, "batch": 8, "clip": 10.0, "ema": 0.998},
+}
+USUAL: dict[str, dict[str, Any]] = {"detect": _OBJECTS}
 
 
 class Preprocessing(Spec, frozen=True):
@@ -55,7 +62,7 @@ class Budget(Spec, frozen=True):
     by trying. accumulate: batches a step of the optimiser.
     patience: stop when the validation score hasn't risen for more than this many epochs; None: never.
     clip: the greatest norm of the gradient. ema: the decay of an exponential moving average of the weights, which is
-    then what is evaluated and kept (0.99–0.9999).
+    then what is evaluated and kept (0.99–0.9999); at first it is lower, so that the start is forgotten.
     """
 
     epochs: Positive = 10
@@ -124,11 +131,21 @@ class Recipe(Spec, frozen=True):
     expect: Expect | None = None
 
 
+def _task_named(base: Mapping[str, Any], changes: Iterable[tuple[tuple[str, ...], Any]]) -> str:
+    """The kind of the task, empty where none is named."""
+    task = {"task": base.get("task") or {}}
+    for path, value in changes:
+        if path[0] == "task":
+            task = assign(task, path, value)
+    named = task["task"].get("kind") if isinstance(task["task"], dict) else None
+    return named if isinstance(named, str) else ""
+
+
 def compose(base: dict[str, Any], assignments: Iterable[str] = (), where: str = "") -> Recipe:
-    """A recipe from a tree and `a.b=c` assignments, the later over the earlier and all over the defaults."""
-    base = merge(tree(Recipe()), base)
-    for text in assignments:
-        path, value = parse_assignment(text)
+    """A recipe from a tree and `a.b=c` assignments, the later over the earlier and all over the task's defaults."""
+    changes = [parse_assignment(text) for text in assignments]
+    base = merge(merge(tree(Recipe()), USUAL.get(_task_named(base, changes), {})), base)
+    for path, value in changes:
         if path == ("model", "name") and value != base["model"].get("name"):
             base = {**base, "model": {}}  # another network's settings don't fit this one
         base = assign(base, path, value)

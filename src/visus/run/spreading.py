@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
 from visus import __version__
 from visus.adaptation import Full, Linear, Stage
@@ -20,6 +19,7 @@ from visus.run.resolve import Plan
 from visus.run.start import Start
 from visus.spec import dumps
 from visus.training import Player
+from visus.training.average import Average
 from visus.training.parallel import of_all, replicated, shard
 from visus.training.ranks import Ranks
 
@@ -43,7 +43,7 @@ def check_ranks(plan: Plan, ranks: Ranks, fingerprint: str) -> None:
 
 def spread(
     start: Start, plan: Plan, ranks: Ranks, device: torch.device
-) -> tuple[AveragedModel | None, bool]:  # fmt: skip
+) -> tuple[Average | None, bool]:  # fmt: skip
     """Lay the network out in memory, on the ranks too: its average, if one is wanted, and whether it is divided."""
     runtime, decay = plan.recipe.runtime, plan.recipe.budget.ema
     divided = ranks.count > 1 and runtime.parallel == "fsdp"
@@ -52,10 +52,8 @@ def spread(
     if runtime.channels_last and len(plan.preprocess.shape) == 3 and not divided:  # FSDP takes contiguous ones alone
         start.whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = None
-    if decay is not None and divided:  # torch's update of many tensors at once takes no divided ones beside whole ones
-        average = AveragedModel(start.model, avg_fn=get_ema_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-    elif decay is not None:
-        average = AveragedModel(start.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+    if decay is not None:  # torch's update of many tensors at once takes no divided ones beside whole ones
+        average = Average(start.model, decay, each=divided)
     if divided:
         for model in (start.model, *([average.module] if average is not None else [])):
             shard(model, ranks, device)

@@ -152,7 +152,7 @@ def test_real_fashion_mnist_is_not_mnist():
 
 
 def test_every_set_says_where_it_comes_from():
-    assert set(NAMED) == {"digits", "diabetes", "scenes", "membrane", "denoise", "mnist", "fashion-mnist"}
+    assert set(NAMED) == {"digits", "diabetes", "scenes", "membrane", "denoise", "bccd", "mnist", "fashion-mnist"}
     for each in NAMED.values():
         assert each.title
         assert each.description
@@ -170,6 +170,15 @@ def test_denoise_is_400_images_to_learn_from_and_set12(monkeypatch):
     sides = [found.splits["test"].read(row).pixels.shape for row in range(12)]
     assert sides == [(256, 256, 1)] * 7 + [(512, 512, 1)] * 5  # Set12: seven of 256×256 and five of 512×512
     assert [found.splits["test"].name(row) for row in (0, 11)] == ["set12/01.png", "set12/12.png"]
+
+
+def test_bccd_has_its_makers_splits_and_classes(monkeypatch):
+    monkeypatch.setenv("VISUS_DATA", FOLDER)
+    real_data("bccd.tar")
+    found = NAMED["bccd"].load(Data())
+    assert {split: len(samples) for split, samples in found.splits.items()} == {"train": 205, "val": 87, "test": 72}
+    assert (found.schema.labels, found.schema.targets) == (("Platelets", "RBC", "WBC"), ("boxes",))
+    assert found.splits["train"].read(0).pixels.shape == (480, 640, 3)
 
 
 def test_denoise_says_what_it_lacks(tmp_path):
