@@ -16,8 +16,19 @@ from visus.run.watch import Silent
 
 pytestmark = pytest.mark.learn
 RECIPES = list_recipes()
-UNMEASURED = {"membrane-small", "membrane-unet", "scenes-segment"}  # to the end, on a machine of their own
-REAL = {"fashion-mnist": "fashion-mnist", "membrane": "membrane.tar"}  # a set by name → what VISUS_DATA has of it
+UNMEASURED = {
+    "membrane-small",
+    "membrane-unet",
+    "scenes-segment",
+    "scenes-localise",
+    "scenes-detect",
+    "bccd",
+}  # to the end, on a machine of their own
+REAL = {
+    "fashion-mnist": "fashion-mnist",
+    "membrane": "membrane.tar",
+    "bccd": "bccd.tar",
+}  # a set by name → what VISUS_DATA has of it
 LONGEST = 30  # seconds that a recipe may take in every run of the tests
 
 
