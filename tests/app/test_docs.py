@@ -11,7 +11,11 @@ from types import ModuleType
 
 import pytest
 
+from tests.helpers import encoded, pixels
+from tests.trees import put
 from visus.cli.main import app
+from visus.data.dataset import Data
+from visus.data.open import open_dataset
 from visus.models import CATALOG, FAMILIES
 from visus.run.recipe import compose
 
@@ -74,6 +78,30 @@ def test_recipes_in_the_pages_are_recipes() -> None:
 
     for text in blocks("toml"):
         compose(tomllib.loads(text))
+
+
+def test_the_annotations_that_are_shown_are_of_one_box(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    xml, json, yaml, line = (
+        next(re.finditer(pattern, text, re.MULTILINE | re.DOTALL))[1]
+        for pattern in (
+            r"^```xml\n(.*?)^```",
+            r"^```json\n(.*?)^```",
+            r"^```yaml\n(.*?)^```",
+            r"^```text\n(0 0\..*?)^```",
+        )
+    )
+    for kind, image, said in (
+        ("voc", "JPEGImages/000001.jpg", {"Annotations/000001.xml": xml}),
+        ("coco", "train2017/000001.jpg", {"annotations/instances_train2017.json": json}),
+        ("yolo", "images/train/1.jpg", {"data.yaml": yaml, "labels/train/1.txt": line}),
+    ):
+        put(tmp_path / kind / image, encoded(pixels(0, 500, 353), "JPEG"))
+        for name, each in said.items():
+            put(tmp_path / kind / name, each)
+        found = open_dataset(Data(source=str(tmp_path / kind))).splits["train"].target(0).boxes
+        assert found is not None
+        assert found.xyxy[0] == pytest.approx([48, 240, 195, 371], abs=1e-3)
 
 
 @pytest.fixture(scope="module")

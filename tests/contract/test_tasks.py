@@ -16,6 +16,7 @@ from visus.errors import DataError
 from visus.metrics import Score
 from visus.models import TINY
 from visus.models.mlp import MLP
+from visus.models.parts import BatchNorm
 from visus.models.resnet import ResNet, SmallStem
 from visus.spec import decode, dumps
 from visus.tasks import (
@@ -142,7 +143,9 @@ SETTINGS = {
     ),
     "objects": Setting(Detect(strides=(4, 8), width=24, depth=1), FOUND, Detection, OBJECTS, rate=0.008),
     "objects, softly": Setting(Detect(strides=(4,), width=24, soft=True), FOUND, Detection, OBJECTS, rate=0.008),
-    "objects of cells": Setting(YoloV1(channels=32, hidden=0), FOUND, Detection, OBJECTS, rate=0.002),
+    "objects of cells": Setting(
+        YoloV1(channels=32, norm=BatchNorm(), hidden=0), FOUND, Detection, OBJECTS, rate=0.002
+    ),
     "objects of cells that see all": Setting(
         YoloV1(channels=16, hidden=64, dropout=0.0), FOUND, Detection, OBJECTS, rate=0.002
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
 
 import numpy as np
 
-from visus.metrics.matching import Group, area, match, overlap
+from visus.metrics.matching import Group, area, counted, match, overlap
 from visus.metrics.score import Score
 
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
@@ -71,20 +71,19 @@ class DetectionMeter:
         self._groups: list[Group] = []
         self._scores: list[np.ndarray] = []  # of each group's detections
         self._images: list[int] = []  # in which each group is
-        self._places: list[list[int]] = [[] for _ in self.labels]  # of each class's groups
+        self._classes: list[int] = []  # of which each group is
         self._clear()
 
     def _clear(self) -> None:
-        self._matched: tuple[list[np.ndarray], list[np.ndarray]] | None = None
+        self._found: list[_Class] | None = None
         self._known: dict[tuple[int, str, int], _Ranked] = {}
         self._draws: list[np.ndarray] | None = None
 
     def update(self, found: Sequence[Found], truth: Sequence[Objects]) -> None:
         """Take in some images: what was found, and what there is."""
         for each, boxes in zip(found, truth, strict=True):
-            for label in np.union1d(each.labels, boxes.labels).astype(int).tolist():
-                group, scores = _grouped(each, boxes, label)
-                self._places[label].append(len(self._groups))
+            for label, group, scores in _grouped(each, boxes):
+                self._classes.append(label)
                 self._groups.append(group)
                 self._scores.append(scores)
                 self._images.append(self._count)
@@ -100,12 +99,8 @@ class DetectionMeter:
         weights = np.ones(self._count) if times is None else times.astype(np.float64)
         for label in range(len(self.labels)):
             ranked = self._ranked(label, area, most)
-            objects, of_N = float(ranked.objects @ weights), weights[ranked.image]
-            if objects:
-                found[label] = [
-                    _at_recalls(hits, ~passed * of_N, objects)
-                    for hits, passed in zip(ranked.hits, ranked.passed, strict=True)
-                ]
+            if ranked.objects @ weights:
+                found[label] = ranked.precisions(weights)
         return found
 
     def average_recall(self, *, area: str = "all", most: int = MOST) -> np.ndarray:
@@ -172,37 +167,37 @@ class DetectionMeter:
         """All detections of a class by score downwards, of equal scores those of earlier images first."""
         key = (label, area, most)
         if key not in self._known:
-            matched, ignored = self._match()
-            where = list(RANGES).index(area)
-            low, high = RANGES[area]
-            none = np.zeros((len(THRESHOLDS), 0), bool)
-            hits, passed, scores, image = [none], [none], [np.zeros(0)], [np.zeros(0, np.int64)]
-            objects = np.zeros(self._count)
-            for place in self._places[label]:
-                group = self._groups[place]
-                counts = ~(group.crowd | group.ignored | (group.areas < low) | (group.areas > high))
-                objects[self._images[place]] = counts.sum()
-                hits.append(matched[place][where, :, :most])
-                passed.append(ignored[place][where, :, :most])
-                scores.append(self._scores[place][:most])
-                image.append(np.full(len(scores[-1]), self._images[place]))
-            values = np.concatenate(scores)
-            order = np.argsort(-values, kind="stable")
-            self._known[key] = _Ranked(
-                np.concatenate(hits, 1)[:, order], np.concatenate(passed, 1)[:, order], values[order],
-                np.concatenate(image)[order], objects,
-            )  # fmt: skip
+            self._known[key] = self._by_class()[label].ranked(list(RANGES).index(area), most)
         return self._known[key]
 
-    def _match(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        if self._matched is None:
-            self._matched = match(self._groups, tuple(RANGES.values()), THRESHOLDS)
-        return self._matched
+    def _by_class(self) -> list[_Class]:
+        """What there is of each class, matched."""
+        if self._found is None:
+            ranges = tuple(RANGES.values())
+            matched, ignored = match(self._groups, ranges, THRESHOLDS)
+            depths = np.array([len(scores) for scores in self._scores], np.int64)
+            image, label = np.array(self._images, np.int64), np.array(self._classes, np.int64)
+            owner, there = np.repeat(np.arange(len(depths)), depths), counted(self._groups, ranges)
+            scores = np.concatenate([*self._scores, np.zeros(0)])
+            place = np.arange(len(scores)) - np.repeat(depths.cumsum() - depths, depths)
+            self._found = []
+            for number in range(len(self.labels)):
+                rows = np.flatnonzero(label[owner] == number)
+                rows = rows[np.argsort(-scores[rows], kind="stable")]
+                objects = np.zeros((len(ranges), self._count))
+                objects[:, image[label == number]] = there[:, label == number]
+                self._found.append(
+                    _Class(
+                        matched[..., rows], ignored[..., rows], scores[rows], image[owner[rows]], place[rows], objects
+                    )
+                )
+        return self._found
 
     def _voc(self, label: int, threshold: float, points: bool) -> float:
         scores, right, objects = [], [], 0
-        for place in self._places[label]:
-            group, found = self._groups[place], self._scores[place]
+        for own, group, found in zip(self._classes, self._groups, self._scores, strict=True):
+            if own != label:
+                continue
             skipped = group.ignored | group.crowd
             objects += int((~skipped).sum())
             taken = np.zeros(len(group.true), bool)
@@ -228,9 +223,33 @@ class DetectionMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class _Class:
+    """Of a class, by score downwards: A×T×D whether each detection finds an object, and whether it counts neither way;
+    D scores, images, and places among those of its image. objects: A×N, how many there are in each image.
+    """
+
+    hits: np.ndarray
+    passed: np.ndarray
+    scores: np.ndarray
+    image: np.ndarray
+    place: np.ndarray
+    objects: np.ndarray
+
+    def ranked(self, where: int, most: int) -> _Ranked:
+        """Of one range of areas, and of so many detections of an image."""
+        rows = slice(None) if most >= MOST else self.place < most
+        hits, passed = self.hits[where][:, rows], self.passed[where][:, rows]
+        found, skipped = _places(hits & ~passed), _places(passed)
+        before = np.array([np.searchsorted(*row) for row in zip(skipped, found, strict=True)])
+        scores, image, objects = self.scores[rows], self.image[rows], self.objects[where]
+        return _Ranked(hits, passed, scores, image, objects, found, skipped, before)
+
+
+@dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Of a class: T×D whether each detection finds an object, and whether it counts neither way; D scores and images.
-    objects: N, how many of its objects each image has.
+    """T×D whether each detection finds an object, and whether it counts neither way; D scores and images. objects: N,
+    how many each image has. found: T×H places of those that find one and count. skipped: T×P of those that don't count.
+    before: T×H, how many of these come before each found one.
     """
 
     hits: np.ndarray
@@ -238,27 +257,53 @@ class _Ranked:
     scores: np.ndarray
     image: np.ndarray
     objects: np.ndarray
+    found: np.ndarray
+    skipped: np.ndarray
+    before: np.ndarray
+
+    def precisions(self, weights: np.ndarray) -> np.ndarray:
+        """T means of precision, made to fall monotonically, at RECALLS. weights: N, how often each image counts.
+
+        Precision is highest where an object has just been found, so it is looked at there alone.
+        """
+        each_D = np.append(weights[self.image], 0.0)  # the last one stands for no detection
+        right_TH = each_D[self.found].cumsum(1)
+        lost_TP = np.pad(each_D[self.skipped].cumsum(1), ((0, 0), (1, 0)))
+        number_TH = each_D.cumsum()[self.found] - np.take_along_axis(lost_TP, self.before, 1)
+        precision_TH = np.divide(right_TH, number_TH, out=np.zeros_like(right_TH), where=number_TH > 0)
+        falling_TH = np.pad(np.maximum.accumulate(precision_TH[:, ::-1], 1)[:, ::-1], ((0, 0), (0, 1)))
+        recall_TH = right_TH / (self.objects @ weights)
+        at_TR = np.array([np.searchsorted(recall_H, RECALLS) for recall_H in recall_TH])
+        return np.asarray(np.take_along_axis(falling_TH, at_TR, 1).mean(1))
 
 
-def _grouped(found: Found, truth: Objects, label: int) -> tuple[Group, np.ndarray]:
-    """What an image has of a class, with the scores of what was found, downwards."""
-    mine = np.flatnonzero(found.labels == label)
-    mine = mine[np.argsort(-found.scores[mine], kind="stable")][:MOST]
-    there = truth.labels == label
-    xyxy = truth.xyxy[there]
-    areas = area(xyxy) / truth.zoom if truth.areas is None else truth.areas[there]
+def _places(mask_TD: np.ndarray) -> np.ndarray:
+    """T×H: where each row is true, ascending; rows with fewer such places end in D."""
+    counts = mask_TD.sum(1)
+    row, place = np.nonzero(mask_TD)
+    found = np.full((len(mask_TD), int(counts.max(initial=0))), mask_TD.shape[1])
+    found[row, np.arange(len(row)) - (counts.cumsum() - counts)[row]] = place
+    return found
+
+
+def _grouped(found: Found, truth: Objects) -> Iterator[tuple[int, Group, np.ndarray]]:
+    """What an image has of each class, with the scores of what was found, downwards."""
+    order, there = np.lexsort((-found.scores, found.labels)), np.argsort(truth.labels, kind="stable")
+    xyxy, true = found.xyxy[order], truth.xyxy[there]
+    scores, names, labels = found.scores[order], found.labels[order], truth.labels[there]
+    areas = area(true) / truth.zoom if truth.areas is None else truth.areas[there]
     crowd, ignored = (
-        np.zeros(len(xyxy), bool) if each is None else each[there] for each in (truth.crowd, truth.difficult)
+        np.zeros(len(true), bool) if each is None else each[there] for each in (truth.crowd, truth.difficult)
     )
-    return Group(found.xyxy[mine], xyxy, areas, crowd, ignored, truth.zoom), found.scores[mine]
-
-
-def _at_recalls(hits: np.ndarray, weights: np.ndarray, objects: float) -> float:
-    """The mean of precision, made to fall monotonically, at RECALLS. weights: how much each detection counts."""
-    counted = weights > 0
-    right, number = (hits[counted] * weights[counted]).cumsum(), weights[counted].cumsum()
-    falling = np.append(np.maximum.accumulate((right / number)[::-1])[::-1], 0.0)
-    return float(falling[np.searchsorted(right / objects, RECALLS, side="left")].mean())
+    present = np.union1d(names, labels).astype(int)
+    ends = zip(
+        present.tolist(),
+        *(np.searchsorted(each, present, side).tolist() for each in (names, labels) for side in ("left", "right")),
+        strict=True,
+    )
+    for label, first, last, start, stop in ends:
+        mine, own = slice(first, min(last, first + MOST)), slice(start, stop)
+        yield label, Group(xyxy[mine], true[own], areas[own], crowd[own], ignored[own], truth.zoom), scores[mine]
 
 
 def _mean(values: np.ndarray) -> float:

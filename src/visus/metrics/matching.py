@@ -6,12 +6,12 @@ of one. A: ranges of area. T: thresholds of IoU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-AT_ONCE = 1 << 25  # entries A·B·T·G that are matched together
+AT_ONCE = 1 << 26  # bytes of the largest array where groups are matched together
 CLOSE = 1 - 1e-10  # the highest threshold: IoU is rounded
 
 
@@ -34,8 +34,9 @@ class Group:
 
 def match(
     groups: Sequence[Group], ranges: Sequence[tuple[float, float]], thresholds: Sequence[float]
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each group: whether each detection finds an object, and whether it counts neither way; A×T×D bool each.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each detection finds an object, and whether it counts neither way: A×T×D bool each, of the detections of
+    all groups, one group after the other.
 
     Detections choose one after the other, by score: of the objects that are left the one with the highest IoU, if that
     reaches the threshold; one that counts before one that doesn't. A detection without an object whose area is out of
@@ -44,49 +45,69 @@ def match(
     """
     limits = np.array(ranges, np.float64).reshape(-1, 2)
     wanted = np.minimum(np.array(thresholds, np.float64), CLOSE)
-    matched = [np.zeros((len(limits), len(wanted), len(group.found)), bool) for group in groups]
-    ignored = [each.copy() for each in matched]
-    busy = [index for index, group in enumerate(groups) if len(group.found) and len(group.true)]
-    busy.sort(key=lambda index: (len(groups[index].true), len(groups[index].found)))
-    start = 0
-    while start < len(busy):
-        stop = start + 1
-        while stop < len(busy):
-            most = len(groups[busy[stop]].true) * (stop + 1 - start)
-            if most * len(limits) * len(wanted) > AT_ONCE:
-                break
-            stop += 1
-        part = busy[start:stop]
-        for index, hits, passed in zip(part, *_match([groups[index] for index in part], limits, wanted), strict=True):
-            matched[index], ignored[index] = hits, passed
-        start = stop
-    for group, hits, passed in zip(groups, matched, ignored, strict=True):
-        if len(group.found):
-            size = area(group.found) / group.zoom
-            outside = (size < limits[:, :1]) | (size > limits[:, 1:])  # A×D
-            np.logical_or(passed, ~hits & outside[:, None], out=passed)
+    depths, counts = (np.array([len(getattr(each, name)) for each in groups], int) for name in ("found", "true"))
+    starts = np.cumsum(depths) - depths
+    matched = np.zeros((len(limits), len(wanted), int(depths.sum())), bool)
+    ignored = matched.copy()
+    busy = np.flatnonzero((depths > 0) & (counts > 0))
+    busy = busy[np.lexsort((depths[busy], counts[busy]))]
+    for part in _parts(busy, depths, counts, len(limits) * len(wanted)):
+        hits, passed = _match([groups[index] for index in part.tolist()], limits, wanted)
+        group, place = np.nonzero(np.arange(hits.shape[-1]) < depths[part, None])
+        at = starts[part][group] + place
+        matched[..., at], ignored[..., at] = hits[..., group, place], passed[..., group, place]
+    if matched.size:
+        zooms = np.repeat([group.zoom for group in groups], depths)
+        sizes = area(np.concatenate([group.found for group in groups])) / zooms
+        outside = (sizes < limits[:, :1]) | (sizes > limits[:, 1:])  # A×D
+        ignored |= ~matched & outside[:, None]
     return matched, ignored
 
 
-def _match(
-    groups: Sequence[Group], limits: np.ndarray, wanted: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The same for groups that have both, without the rule of areas of detections. Arrays are A×T×B×G."""
-    count, most = len(groups), max(len(group.true) for group in groups)
-    deepest = max(len(group.found) for group in groups)
-    ious = np.full((count, deepest, most), -1.0)
-    crowd = np.zeros((count, most), bool)
-    passed = np.ones((len(limits), count, most), bool)
-    for index, group in enumerate(groups):
-        objects = slice(0, len(group.true))
-        ious[index, : len(group.found), objects] = overlap(group.found, group.true, group.crowd)
-        crowd[index, objects] = group.crowd
-        outside = (group.areas < limits[:, :1]) | (group.areas > limits[:, 1:])
-        passed[:, index, objects] = outside | group.ignored | group.crowd
+def counted(groups: Sequence[Group], ranges: Sequence[tuple[float, float]]) -> np.ndarray:
+    """How many objects of each group are to be found, of each range: A×groups."""
+    found = np.zeros((len(ranges), len(groups)))
+    if groups:
+        group = np.repeat(np.arange(len(groups)), [len(each.true) for each in groups])
+        areas = np.concatenate([each.areas for each in groups])
+        counts = ~np.concatenate([each.crowd | each.ignored for each in groups])
+        for row, (low, high) in zip(found, ranges, strict=True):
+            np.add.at(row, group, counts & (areas >= low) & (areas <= high))
+    return found
+
+
+def _parts(busy: np.ndarray, depths: np.ndarray, counts: np.ndarray, times: int) -> Iterator[np.ndarray]:
+    """Groups that are matched together: as many as fit. times: A·T."""
+    start = 0
+    while start < len(busy):
+        stop, deepest = start, 0
+        while stop < len(busy):
+            most, deepest = int(counts[busy[stop]]), max(deepest, int(depths[busy[stop]]))
+            each = max(times * most, times * deepest, 8 * most * deepest)  # marks are bytes, overlaps float64
+            if stop > start and (stop + 1 - start) * each > AT_ONCE:
+                break
+            stop += 1
+        yield busy[start:stop]
+        start = stop
+
+
+def _match(groups: Sequence[Group], limits: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same for groups that have both, A×T×B×D each, without the rule of areas of detections. Others are A×T×B×G."""
+    depth, objects = (np.array([len(getattr(each, name)) for each in groups]) for name in ("found", "true"))
+    count, deepest, most = len(groups), int(depth.max()), int(objects.max())
+    said, there = np.arange(deepest) < depth[:, None], np.arange(most) < objects[:, None]
+    found, true = np.zeros((count, deepest, 4)), np.zeros((count, most, 4))
+    found[said] = np.concatenate([group.found for group in groups])
+    true[there] = np.concatenate([group.true for group in groups])
+    crowd, passed = np.zeros((count, most), bool), np.ones((len(limits), count, most), bool)
+    crowd[there] = np.concatenate([group.crowd for group in groups])
+    areas = np.concatenate([group.areas for group in groups])
+    outside = (areas < limits[:, :1]) | (areas > limits[:, 1:])
+    passed[:, there] = outside | np.concatenate([group.ignored | group.crowd for group in groups])
+    ious = np.where(said[..., None] & there[:, None], overlap(found, true, crowd), -1.0)
     taken = np.zeros((len(limits), len(wanted), count, most), bool)
     hits = np.zeros((len(limits), len(wanted), count, deepest), bool)
     ignored = hits.copy()
-    depth = np.array([len(group.found) for group in groups])
     for step in range(deepest):
         now = np.flatnonzero(depth > step)
         iou = ious[now, step]
@@ -100,23 +121,21 @@ def _match(
         ignored[:, :, now, step] = exists & ~some
         a, t, b = np.nonzero(exists)
         taken[a, t, now[b], best[a, t, b]] = True
-    return (
-        [hits[:, :, index, : len(group.found)] for index, group in enumerate(groups)],
-        [ignored[:, :, index, : len(group.found)] for index, group in enumerate(groups)],
-    )
+    return hits, ignored
 
 
 def overlap(found_D4: np.ndarray, true_G4: np.ndarray, crowd_G: np.ndarray) -> np.ndarray:
-    """D×G intersection over union; of a crowd over the detection's own area."""
-    found, true = found_D4.astype(np.float64)[:, None], true_G4.astype(np.float64)[None]
-    sides = np.minimum(found[..., 2:], true[..., 2:]) - np.maximum(found[..., :2], true[..., :2])
-    both = np.where((sides > 0).all(-1), sides.prod(-1), 0.0)
+    """D×G intersection over union; of a crowd over the detection's own area. Dimensions before these are kept."""
+    found, true = found_D4.astype(np.float64)[..., :, None, :], true_G4.astype(np.float64)[..., None, :, :]
+    wide = np.minimum(found[..., 2], true[..., 2]) - np.maximum(found[..., 0], true[..., 0])
+    tall = np.minimum(found[..., 3], true[..., 3]) - np.maximum(found[..., 1], true[..., 1])
+    both = np.maximum(wide, 0) * np.maximum(tall, 0)
     own, other = area(found), area(true)
-    union = np.where(crowd_G, own, own + other - both)
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    union = np.where(crowd_G[..., None, :], own, own + other - both)
+    return np.asarray(np.divide(both, union, out=np.zeros_like(both), where=union > 0))
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
     """Of M×4 boxes, float64 in square pixels."""
-    sides = boxes[..., 2:].astype(np.float64) - boxes[..., :2]
-    return np.asarray(sides.prod(-1))
+    left, top, right, bottom = np.moveaxis(boxes.astype(np.float64), -1, 0)
+    return np.asarray((right - left) * (bottom - top))

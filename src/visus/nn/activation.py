@@ -8,11 +8,12 @@ from typing import Literal
 
 from torch import nn
 
-Activation = Literal["relu", "relu6", "silu", "hardswish", "gelu", "tanh", "sigmoid", "hardsigmoid"]
+Activation = Literal["relu", "relu6", "leaky", "silu", "hardswish", "gelu", "tanh", "sigmoid", "hardsigmoid"]
 
 _BUILD: dict[str, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),
     "relu6": partial(nn.ReLU6, inplace=True),
+    "leaky": partial(nn.LeakyReLU, 0.1, inplace=True),  # the slope of YOLO's networks
     "silu": partial(nn.SiLU, inplace=True),
     "hardswish": partial(nn.Hardswish, inplace=True),
     "gelu": nn.GELU,

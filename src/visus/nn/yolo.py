@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
+from visus.nn.activation import activation
 from visus.nn.conv import ConvNormAct
 from visus.nn.pyramid import Pyramid
-
-SLOPE = 0.1  # of the leaky rectifiers
 
 
 class Yolo(nn.Module):
@@ -17,37 +18,33 @@ class Yolo(nn.Module):
     Each cell says for B boxes where they are (x, y: the middle, in cells from the cell's own corner; the square roots
     of width and height as shares of the image's) and how well they fit, and K class probabilities.
 
-    shape: C×H×W of the trunk's last map, which has two rows and columns a cell. channels: of the head's four
-    convolutions. hidden: units of the fully connected layer that sees all cells at once; 0 for a convolution of each
-    cell in its place. dropout: after that layer. size: height and width of the input.
+    shape: C×H×W of the trunk's last map. channels: of the head's 3×3 convolutions. strides: theirs, after which a pixel
+    is a cell. norm: builds their normalisation of so many channels; None for none. narrow: units of a linear layer
+    before the hidden one; 0 for none. hidden: units of the fully connected layer that sees all cells at once; 0 for a
+    convolution of each cell in its place. dropout: after that layer. size: height and width of the input.
     """
 
     def __init__(
         self, backbone: Pyramid, shape: tuple[int, int, int], classes: int, *, boxes: int, channels: int,
-        hidden: int, dropout: float, size: tuple[int, ...],
+        strides: Sequence[int], norm: Callable[[int], nn.Module] | None, narrow: int, hidden: int, dropout: float,
+        size: tuple[int, ...],
     ) -> None:  # fmt: skip
         super().__init__()
         self.backbone, self.boxes, self.classes, self.size = backbone, boxes, classes, (size[0], size[1])
-        c_in, height, width = shape
-        self.cells = ((height + 1) // 2, (width + 1) // 2)
-        outputs = boxes * 5 + classes
-        self.convs = nn.Sequential(
-            *[
-                layer
-                for number, stride in enumerate((1, 2, 1, 1))
-                for layer in (
-                    ConvNormAct(c_in if number == 0 else channels, channels, 3, stride, act=None),
-                    nn.LeakyReLU(SLOPE, inplace=True),
-                )
-            ]
-        )
+        c_in, rows, columns = shape
+        convs = []
+        for stride in strides:
+            convs.append(ConvNormAct(c_in, channels, 3, stride, norm=norm, act="leaky"))
+            c_in, rows, columns = channels, -(-rows // stride), -(-columns // stride)
+        self.convs, self.cells = nn.Sequential(*convs), (rows, columns)
+        outputs, seen = boxes * 5 + classes, c_in * rows * columns
         if not hidden:
-            self.last: nn.Module = nn.Conv2d(channels, outputs, 1)
+            self.last: nn.Module = nn.Conv2d(c_in, outputs, 1)
         else:
-            count = self.cells[0] * self.cells[1]
             self.last = nn.Sequential(
-                nn.Flatten(), nn.Linear(channels * count, hidden), nn.LeakyReLU(SLOPE, inplace=True),
-                nn.Dropout(dropout), nn.Linear(hidden, outputs * count), nn.Unflatten(1, (outputs, *self.cells)),
+                nn.Flatten(), *([nn.Linear(seen, narrow)] if narrow else []), nn.Linear(narrow or seen, hidden),
+                activation("leaky"), nn.Dropout(dropout), nn.Linear(hidden, outputs * rows * columns),
+                nn.Unflatten(1, (outputs, rows, columns)),
             )  # fmt: skip
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:

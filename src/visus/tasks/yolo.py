@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from visus.data.types import Batch, Boxes, Schema, Targets
 from visus.errors import DataError, ModelError, SpecError
 from visus.metrics import DetectionMeter, Found
 from visus.models import Network
+from visus.models.parts import BatchNorm
 from visus.nn import Yolo
 from visus.ops.boxes import from_center, iou, nms
 from visus.spec import Variant
@@ -33,17 +35,25 @@ class YoloV1(Variant, frozen=True, tag="yolo_v1"):
     """Every object with its class and box, by one look at a grid of cells (Redmon et al. 2016, arXiv:1506.02640).
 
     The cell in which the middle of an object lies learns its class and, by that of its boxes that fits it best, its
-    place; of objects with their middles in one cell it learns the largest. All outputs are linear, and all of the loss
-    is of squares (equation 3).
+    place; of objects with their middles in one cell it learns the largest. Crowds and difficult objects are left out,
+    as the authors do with VOC's difficult ones. All outputs are linear, and all of the loss is of squares (equation 3).
 
-    boxes: of a cell, B. channels: of the head's four convolutions; the second halves the map, so that 448 pixels and a
-    network of stride 32 give the paper's 7×7 cells. hidden: units of the fully connected layer after them; 0: a
-    convolution in its place, for few data. dropout: after it. coordinates, nothing: λ_coord and λ_noobj. overlap: IoU
-    above which of two boxes of a class the surer is kept. threshold: the score from which an object is shown.
+    With the network `yolo_v1` it is the paper's detector, of 271,703,550 parameters for 20 classes. With `fast_yolo`,
+    strides = [1, 1] and narrow = 256 it is Fast YOLO as the authors configured it.
+
+    boxes: of a cell, B. channels: of the head's 3×3 convolutions. strides: theirs; the second halves the map, so that
+    448 pixels and a network of stride 32 give the paper's 7×7 cells. norm: between each of them and its rectifier (the
+    paper: none); without it networks that have none themselves learn slowly unless they are pretrained. narrow: units
+    of a linear layer before the hidden one; 0: none. hidden: units of the fully connected layer after the convolutions;
+    0: a convolution in its place, for few data. dropout: after it. coordinates, nothing: λ_coord and λ_noobj. overlap:
+    IoU above which of two boxes of a class the surer is kept. threshold: the score from which an object is shown.
     """
 
     boxes: Count = 2
     channels: Count = 1024
+    strides: Annotated[tuple[Literal[1, 2], ...], msgspec.Meta(min_length=1)] = (1, 2, 1, 1)
+    norm: BatchNorm | None = None
+    narrow: Annotated[int, msgspec.Meta(ge=0)] = 0
     hidden: Annotated[int, msgspec.Meta(ge=0)] = 4096
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
     coordinates: Weight = 5.0
@@ -68,7 +78,8 @@ class YoloV1(Variant, frozen=True, tag="yolo_v1"):
             shape = network.build(schema.shape).eval().maps(torch.empty(1, *schema.shape))[-1].shape[1:]
         return Yolo(
             network.build(schema.shape), (shape[0], shape[1], shape[2]), len(schema.labels), boxes=self.boxes,
-            channels=self.channels, hidden=self.hidden, dropout=self.dropout, size=schema.shape[1:],
+            channels=self.channels, strides=self.strides, norm=None if self.norm is None else self.norm.build,
+            narrow=self.narrow, hidden=self.hidden, dropout=self.dropout, size=schema.shape[1:],
         )  # fmt: skip
 
     def players(self, model: nn.Module) -> tuple[Player, ...]:
@@ -156,7 +167,12 @@ def _cells(
     """Of each cell's object: image, row, column, box (middle and sides, in pixels) and label."""
     found: dict[tuple[int, int, int], tuple[list[float], int]] = {}
     for image, each in enumerate(boxes):
+        told = np.ones(len(each), bool)
+        for flags in (each.crowd, each.difficult):
+            if flags is not None:
+                told &= ~flags
         order = each.sizes.argsort(kind="stable")  # the largest comes last, and stays
+        order = order[told[order]]
         for box, label in zip(each.xyxy[order].tolist(), each.labels[order].tolist(), strict=True):
             left, top, right, bottom = box
             middle = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]

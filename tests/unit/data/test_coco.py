@@ -141,6 +141,41 @@ def test_fault_16_boxes_one_by_one(tmp_path):
     }
 
 
+def test_numbers_that_are_none(tmp_path):
+    huge, square = 10**400, [[5, 6, 15, 6, 15, 14]]
+    given = [one(box=[5, huge, 3, 4]), one(area=huge), one(area=-4), one(segmentation=[[huge, *square[0][1:]]])]
+    root = coco(tmp_path, ["a.png"], given)
+    assert causes(read(root)) == {"images/a.png: annotation 1": "the box (5, nan, 8, nan) isn't of numbers: left out"}
+    assert read(root).splits["train"].target(0).boxes.areas is None
+    with pytest.raises(UnreadableImage, match="neither polygons nor runs"):
+        read(root, target="objects").splits["train"].target(0)
+    put(root / "annotations/instances_train.json", coco_json(["a.png"], [one()], size=(huge, huge)))
+    assert read(root).splits["train"].target(0).boxes.xyxy.tolist() == [[5, 6, 15, 14]]
+
+
+def test_crowds_are_said_in_several_ways(tmp_path):
+    said = [1, 0, True, "1", "0", 1.0, [0], None, "false"]
+    boxes = read(coco(tmp_path, ["a.png"], [one(iscrowd=each) for each in said])).splits["train"].target(0).boxes
+    assert boxes.crowd.tolist() == [True, False, True, True, False, True, False, False, False]
+
+
+def test_classes_of_one_name_are_noted(tmp_path):
+    assert "2 classes are called cat" in read(coco(tmp_path, ["a.png"], [one()], names=("cat", "dog", "cat"))).notes
+
+
+def test_a_mask_has_no_room_for_more_than_254_classes_and_the_background(tmp_path):
+    pytest.importorskip("pycocotools")
+    square = [[2, 2, 12, 2, 12, 12, 2, 12]]
+    for count in (254, 255):
+        names = [f"class {number}" for number in range(count)]
+        root = coco(tmp_path, ["a.png"], [one(kind=count, segmentation=square)], names=names)
+        if count == 254:
+            assert read(root, target="mask").splits["train"].target(0).mask[5, 5] == 254
+        else:
+            with pytest.raises(DataError, match="255 classes don't fit into a mask"):
+                read(root, target="mask")
+
+
 def outlines() -> tuple[list[object], list[np.ndarray]]:
     """Polygons and runs in an image of 30×40, and what pycocotools makes of them."""
     tools = pytest.importorskip("pycocotools.mask")

@@ -115,6 +115,32 @@ def test_colours_that_are_named(tmp_path, file, text):
         mask(dataset, 1)
 
 
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("\n".join(f"class {number}" for number in range(256)), "256 classes are named, and a mask holds 255"),
+        ("sky 0 0 255\ncar 0 0 255\n", "two of the classes that are named have one colour"),
+        ("sky 0 0 999\ncar 0 0 255\n", "sky 0 0 999: a colour has 0 to 255 of each"),
+    ],
+)
+def test_classes_that_cannot_be(tmp_path, classes, said):
+    root = masked(tmp_path, {"a": steps((255, 0, 0), (0, 0, 255))})
+    put(root / "classes.txt", classes)
+    with pytest.raises(DataError, match=said):
+        read(root)
+
+
+def test_a_class_without_a_name_is_called_by_its_number(tmp_path):
+    root = masked(tmp_path, {"a": steps(0, 1, 2)})
+    put(root / "classes.txt", "sky\n\ncar\n")
+    assert read(root).schema.masks == ("sky", "1", "car")
+
+
+def test_masks_of_nothing_but_the_value_that_means_none(tmp_path):
+    with pytest.raises(DataError, match="no value but 7, which means none"):
+        read(masked(tmp_path, {"a": steps(7, 7)}), ignore=7)
+
+
 def test_colours_that_are_not(tmp_path):
     dataset = read(masked(tmp_path, {"a": steps((255, 0, 0), (0, 0, 0)), "b": steps(0, 0)}))
     assert dataset.schema.masks == ("#000000", "#ff0000")

@@ -94,12 +94,31 @@ def test_marks_of_objects(tmp_path):
         voc_xml([("Fuß", (1, 1, 5, 5))]).encode("latin-1"),
         "\r\n" + voc_xml([("Fuß", (1, 1, 5, 5))]).replace("><", ">\r\n  <"),
         b'<?xml version="1.0" encoding="ISO-8859-1"?>' + voc_xml([("Fuß", (1, 1, 5, 5))]).encode("latin-1"),
+        voc_xml([("Fuß", (1, 1, 5, 5))]).encode("utf-16"),
     ],
 )
 def test_encodings_and_line_ends(tmp_path, data):
     root = voc(tmp_path, {"a": []})
     put(root / "Annotations/a.xml", data)
     assert read(root).schema.labels == ("Fuß",)
+
+
+def test_encodings_of_several_bytes(tmp_path):
+    root = voc(tmp_path, {"a": [], "b": []})
+    for name, code in (("a", "GBK"), ("b", "klingon")):
+        text = f"<?xml version='1.0' encoding='{code}'?>" + voc_xml([("猫", (1, 1, 5, 5))])
+        put(root / f"Annotations/{name}.xml", text.encode("gbk"))
+    dataset = read(root)
+    assert dataset.schema.labels == ("猫",)
+    cause = "isn't XML in klingon: unknown encoding: klingon: left out, and its image"
+    assert causes(dataset) == {"Annotations/b.xml": cause}
+
+
+def test_no_annotation_that_can_be_read(tmp_path):
+    root = voc(tmp_path, {"a": []})
+    put(root / "Annotations/a.xml", "x")
+    with pytest.raises(DataError, match=r"no image has an annotation .* Annotations/a\.xml: isn't XML"):
+        read(root)
 
 
 def test_fault_16_boxes_one_by_one(tmp_path):
@@ -137,7 +156,7 @@ def test_an_image_without_annotation_is_one_without_objects(tmp_path):
     assert boxes(read(root), 1) == []
 
 
-@pytest.mark.parametrize("size", [None, (0, 0)])
+@pytest.mark.parametrize("size", [None, (0, 0), ("inf", "inf"), ("nan", 5), ("1e30", "1e30")])
 def test_without_a_size_the_image_says_it(tmp_path, size):
     root = voc(tmp_path, {"a": []})
     put(root / "Annotations/a.xml", voc_xml([("cat", (30, 1, 99, 9))], size=size))

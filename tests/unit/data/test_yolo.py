@@ -13,6 +13,12 @@ def read(source: object, **settings: object) -> Dataset:
     return open_dataset(Data(source=str(source), **settings))  # type: ignore[arg-type]
 
 
+# each list is ten times the one before: the last one has 10^20 words, were they written out
+BOMB = (
+    "n0: &n0 x\n" + "".join(f"n{n}: &n{n} [{', '.join([f'*n{n - 1}'] * 10)}]\n" for n in range(1, 21)) + "names: *n20\n"
+)
+
+
 def boxes(dataset: Dataset, row: int = 0, split: str = "train") -> list[list[float]]:
     found = dataset.splits[split].target(row).boxes
     assert found is not None
@@ -116,6 +122,20 @@ def test_fault_16_boxes_one_by_one(tmp_path):
     }
 
 
+@pytest.mark.parametrize("number", ["100000", "99999999999999999999", "1e300"])
+def test_fault_18_a_number_of_a_class_that_would_take_memory_for_all_before_it(tmp_path, number):
+    root = yolo(tmp_path, {"a": f"{number} 0.5 0.5 0.1 0.1\n3 0.5 0.5 0.1 0.1"}, yaml="train: images\n")
+    dataset = read(root)
+    assert dataset.schema.labels == ("0", "1", "2", "3")
+    assert [each.cause.partition(": left")[0] for each in dataset.skipped] == [f"has no class: {number}"]
+
+
+def test_images_of_two_splits_are_noted(tmp_path):
+    root = yolo(tmp_path, {"a": "", "b": ""}, yaml="names: [cat]\ntrain: images\nval: images\n")
+    assert list(read(root).splits) == ["train"]
+    assert "2 images of val in an earlier split, too: the first of train, val, test holds" in read(root).notes
+
+
 def test_fault_12_a_class_without_a_name(tmp_path):
     root = yolo(tmp_path, {"a": "0 0.5 0.5 0.1 0.1\n2 0.5 0.5 0.1 0.1"})
     with pytest.raises(DataError, match=r"labels/a\.txt line 2: class 2, where there are 0 to 1"):
@@ -129,6 +149,7 @@ def test_fault_12_a_class_without_a_name(tmp_path):
         ("names: {a: cat}\n", "names can't be"),
         ("names: cat\n", "names can't be"),
         ("names: {4000000000: cat}\n", "names can't be"),
+        (BOMB, "names can't be"),
         ("[" * 100_000, "isn't YAML"),
         ("names: [a, b]\ntrain: nowhere\n", "none of the folders that data.yaml names is here: nowhere"),
     ],
@@ -143,6 +164,7 @@ def test_yaml_that_cannot_be_used(tmp_path, yaml, said):
     [
         ("names: [no, 1, 2.50]", ("no", "1", "2.50")),  # not false, nor numbers
         ("names: {1: b, 0: a}", ("a", "b")),
+        ("names: [a, '', c]", ("a", "1", "c")),
         ("names: !!python/object/apply:os.system [ls]", ("ls",)),
     ],
 )

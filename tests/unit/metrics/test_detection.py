@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from visus.data.types import Boxes
+from visus.metrics import matching
 from visus.metrics.detection import DRAWS, RANGES, THRESHOLDS, DetectionMeter, Found
 
 coco = pytest.importorskip("pycocotools.coco")
@@ -97,6 +98,13 @@ def test_figures_are_pycocotools(case: tuple[int, int, int, int]) -> None:
     for name, index in (("map", 0), ("map50", 1), ("map75", 2), ("recall", 8)):
         assert scores[name].value == pytest.approx(theirs.stats[index], abs=1e-9)
         assert scores[name].n == len(truth)
+
+
+def test_it_makes_no_difference_how_many_groups_are_matched_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, found = made(*CASES[1])
+    once = measured(truth, found, 5).average_precision(area="small")
+    monkeypatch.setattr(matching, "AT_ONCE", 5000)
+    np.testing.assert_array_equal(measured(truth, found, 5).average_precision(area="small"), once)
 
 
 def test_a_resampled_set_is_its_images_again() -> None:

@@ -18,7 +18,7 @@ from visus.data.image import printable
 from visus.data.readers.base import Layout, Reader
 from visus.data.readers.finder import Finder, decoded, read_bytes_of, split_of, stem
 from visus.data.readers.listing import Listing, Parts, few, shown, walk
-from visus.data.readers.objects import Object, ObjectTargets, Way, gathered, size_of
+from visus.data.readers.objects import Object, ObjectTargets, Way, gathered, mask_names, number, shared_names, size_of
 from visus.data.samples import FileSamples, OnDisk, Samples, Stored, shape_of
 from visus.data.types import Schema, Skipped
 from visus.errors import DataError, UnreadableImage
@@ -133,9 +133,10 @@ def _dataset(root: str, title: str, listing: Listing, found: dict[str, tuple[Par
     if unused := len(listing.files) - len(used):
         notes.append(f"{counted(unused, 'image')} that no annotation file names, left out")
     labels = tuple(names.values())
+    notes += shared_names(labels)
     shape = shape_of([listing.files[row][1] for row in sorted(used)])
     if way == "mask":
-        schema = Schema(shape=shape, targets=("mask",), masks=("background", *labels))
+        schema = Schema(shape=shape, targets=("mask",), masks=mask_names(root, labels))
     else:
         schema = Schema(shape=shape, targets=("boxes",), labels=labels)
     return Dataset(title, schema, splits, tuple(dict.fromkeys(notes)), tuple(skipped), root)
@@ -235,14 +236,19 @@ def _objects(
             if owner < 0:
                 continue  # its image is left out, which is said
             text = bytes(each.segmentation)
-            area = float(each.area) if isinstance(each.area, int | float) else float("nan")
+            area = number(each.area) if isinstance(each.area, int | float) and each.area >= 0 else float("nan")
             found.append(
-                Object(owner, name, box, numbers[each.category_id], bool(each.iscrowd), bool(each.difficult),
-                       bool(each.truncated), area, None if text in (b"null", b"[]", b"{}") else text)
+                Object(owner, name, box, numbers[each.category_id], _flag(each.iscrowd), _flag(each.difficult),
+                       _flag(each.truncated), area, None if text in (b"null", b"[]", b"{}") else text)
             )  # fmt: skip
             continue
         left.append(Skipped(f"{where}: {name}", f"{cause}: left out"))
     return found
+
+
+def _flag(given: object) -> bool:
+    """Whether it is said that something is so: 1, true, or either as text."""
+    return given is True or (isinstance(given, int | float | str) and str(given).casefold() in ("1", "1.0", "true"))
 
 
 def _text(key: object) -> str:
@@ -255,7 +261,7 @@ def _box(given: object) -> tuple[float, float, float, float] | None:
         return None
     if not all(each is None or (isinstance(each, int | float) and not isinstance(each, bool)) for each in given):
         return None
-    left, top, width, height = (float("nan") if each is None else float(each) for each in given)
+    left, top, width, height = (float("nan") if each is None else number(each) for each in given)
     return left, top, left + width, top + height
 
 

@@ -63,8 +63,13 @@ def read_classes(listing: Listing, base: Parts = ()) -> list[Class] | None:
             continue
         match = _coloured.fullmatch(line)
         name = match[1] if match else re.sub(r"\s*:.*", "", line)
+        colour = [] if match is None else [int(match[at]) for at in (2, 3, 4)]
+        if max(colour, default=0) > 255:
+            raise DataError(
+                f"{printable(file.name)}: {printable(line)[:60]}: a colour has 0 to 255 of each", "mend the line"
+            )
         if name != "__ignore__":
-            classes.append((name, None if match is None else _packed(*(int(match[at]) for at in (2, 3, 4)))))
+            classes.append((name or str(len(classes)), _packed(*colour) if colour else None))
     return classes or None
 
 
@@ -75,12 +80,19 @@ def numbering_of(root: str, files: Sequence[Stored], classes: list[Class] | None
     Raises DataError where values are no classes.
     """
     found, coloured = _scan(files)
+    if classes is not None and len(classes) > VOID:
+        raise DataError(f"{root}: {len(classes)} classes are named, and a mask holds {VOID}", "name fewer")
     if coloured and classes is not None and all(colour is not None for _, colour in classes):
-        return _numbered({colour: at for at, (_, colour) in enumerate(classes) if colour is not None}, classes, ignore)
+        colours = {colour: at for at, (_, colour) in enumerate(classes) if colour is not None}
+        if len(colours) < len(classes):
+            raise DataError(f"{root}: two of the classes that are named have one colour", "give each its own")
+        return _numbered(colours, classes, ignore)
     void = {ignore} if ignore is not None else set()
     values = sorted(found - void)
+    if found and not values:
+        raise DataError(f"{root}: its masks have no value but {ignore}, which means none", "leave data.ignore out")
     if not values:
-        raise DataError(f"{root}: none of its masks can be read", "`visus data check` names the causes")
+        raise DataError(f"{root}: none of its masks can be read", "are they PNG files of 8 bits?")
     count = None if classes is None else len(classes)
     if coloured:
         _require(root, len(values) <= VOID and count in (None, len(values)), values, count)

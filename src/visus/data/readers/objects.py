@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, final, overload
@@ -12,9 +13,10 @@ from visus.data.image import header, printable, upright
 from visus.data.readers.frames import Headers, turn_boxes
 from visus.data.readers.outlines import outline_masks, painted, scaled
 from visus.data.samples import Stored
-from visus.data.types import Boxes, Skipped, Target
-from visus.errors import UnreadableImage
+from visus.data.types import VOID, Boxes, Skipped, Target
+from visus.errors import DataError, UnreadableImage
 
+LONGEST = 1 << 30  # pixels a side: what is said to be longer is no size
 ROUNDING = 2e-6  # shares of an image's side by which a box may leave it for its digits alone
 
 Way = Literal["boxes", "objects", "mask"]
@@ -107,13 +109,37 @@ def gathered(
 
 def size_of(file: Stored, height: object, width: object) -> tuple[int, int]:
     """Height and width of what an annotation is of: as it says, or else of the image as it is stored."""
-    if isinstance(height, int | float) and isinstance(width, int | float) and height >= 1 and width >= 1:
-        return int(height), int(width)
+    said = [int(each) for each in (height, width) if isinstance(each, int | float) and 1 <= each <= LONGEST]
+    if len(said) == 2:
+        return said[0], said[1]
     try:
         found = header(file.read(), printable(file.name))
     except UnreadableImage:
         return 1, 1  # it is reported, with its cause, when it is read as a sample
     return (found.width, found.height) if found.orientation >= 5 else (found.height, found.width)
+
+
+def number(value: float) -> float:
+    """A number as float64; NaN for one with so many digits that it can't be."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.nan
+
+
+def mask_names(root: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The classes of masks in which objects are painted. Raises DataError where a byte can't hold them."""
+    if len(labels) >= VOID:
+        raise DataError(
+            f"{root}: {len(labels)} classes don't fit into a mask, which holds {VOID - 1} and the background",
+            "data.target = objects gives each object its own mask",
+        )
+    return ("background", *labels)
+
+
+def shared_names(labels: Sequence[str]) -> list[str]:
+    """Notes on classes that have one name."""
+    return [f"{count} classes are called {name}" for name, count in Counter(labels).items() if count > 1]
 
 
 @final

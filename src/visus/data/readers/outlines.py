@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from visus.data.shards import Runs
 from visus.data.types import VOID
 from visus.errors import MissingPart, UnreadableImage
 
+FARTHEST = 1e9  # pixels: a corner farther away, or one that is NaN, is none
 FAR = 4  # sides of the image that a polygon's corner may lie away: more is a mistake, and takes memory to draw
 
 
@@ -73,7 +73,7 @@ def is_outline(found: object) -> bool:
             isinstance(polygon, list)
             and len(polygon) >= 6
             and len(polygon) % 2 == 0
-            and all(isinstance(each, int | float) and isfinite(each) for each in polygon)
+            and all(isinstance(each, int | float) and abs(each) < FARTHEST for each in polygon)
             for polygon in found
         )
     return isinstance(found, dict) and isinstance(found.get("counts"), str | list)

@@ -17,7 +17,7 @@ from visus.data.image import printable
 from visus.data.readers.base import Layout
 from visus.data.readers.finder import Finder, read_bytes_of, read_text, split_of, stem
 from visus.data.readers.frames import Beside
-from visus.data.readers.listing import SPLITS, Listing, Parts, in_order, shown
+from visus.data.readers.listing import SPLITS, Listing, Parts, few, in_order, shown
 from visus.data.readers.numbering import numbering_of, read_classes
 from visus.data.readers.objects import Object, ObjectTargets, gathered, size_of
 from visus.data.readers.voc_xml import MAX_XML, Annotation, read_annotation
@@ -76,7 +76,7 @@ def arrange(root: str, title: str, listing: Listing, data: Data) -> Dataset:
     ]  # fmt: skip
     finder = Finder([listing.files[row] for row in images])
     found = _belonging(listing, images, finder, skipped)
-    wanted = _wanted(root, data, found)
+    wanted = _wanted(root, data, found, skipped)
     splits = _splits(listing, images, finder, "mask" in wanted, skipped, notes)
     if "boxes" in wanted:
         splits = {split: [row for row in rows if row not in found.bad] for split, rows in splits.items()}
@@ -155,7 +155,7 @@ def _belonging(listing: Listing, images: Sequence[int], finder: Finder, skipped:
     return _Found(said, masks, bad)
 
 
-def _wanted(root: str, data: Data, found: _Found) -> tuple[str, ...]:
+def _wanted(root: str, data: Data, found: _Found, skipped: Sequence[Skipped]) -> tuple[str, ...]:
     """What is to be read. Raises DataError where that is to be chosen, or isn't there."""
     there = {"boxes": len(found.said), "mask": len(found.masks)}
     if data.columns is not None:
@@ -163,6 +163,9 @@ def _wanted(root: str, data: Data, found: _Found) -> tuple[str, ...]:
             raise DataError(f"{root}: no image has {' or '.join(missing)}", "leave data.target out")
         return tuple(each for each in there if each in data.columns)
     kinds = tuple(each for each, count in there.items() if count)
+    if not kinds:
+        causes = few(f"{each.name}: {each.cause}" for each in skipped[:3])
+        raise DataError(f"{root}: no image has an annotation or a mask that can be read: {causes}", "mend the files")
     if len(kinds) == 2 and set(found.said) != set(found.masks):
         raise DataError(
             f"{root}: {counted(there['boxes'], 'image')} with boxes, {there['mask']:,} with a mask",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn, final
 from xml.parsers import expat
@@ -79,6 +80,8 @@ def read_annotation(file: Stored) -> Annotation:
     data = read_bytes_of(file, MAX_XML).lstrip()
     try:
         parser = _parsed(data, where, None)
+    except (LookupError, ValueError):  # an encoding that expat doesn't know, as GBK
+        parser = _decoded(data, where)
     except expat.ExpatError:
         try:
             parser = _parsed(data, where, "iso-8859-1")  # written in it, without saying so
@@ -103,7 +106,17 @@ def read_annotation(file: Stored) -> Annotation:
     return found
 
 
-def _parsed(data: bytes, where: str, encoding: str | None) -> _Parser:
+def _decoded(data: bytes, where: str) -> _Parser:
+    """What a file says in an encoding that Python knows. Raises UnreadableImage."""
+    said = re.search(rb"""encoding\s*=\s*["']([\w.:-]+)""", data[:200])
+    encoding = said[1].decode() if said else "utf-8"
+    try:
+        return _parsed(data.decode(encoding), where, None)
+    except (LookupError, ValueError, expat.ExpatError) as problem:
+        raise UnreadableImage(where, f"isn't XML in {printable(encoding)}: {problem}") from None
+
+
+def _parsed(data: bytes | str, where: str, encoding: str | None) -> _Parser:
     parser, collector = expat.ParserCreate(encoding), _Parser(where)
     parser.StartElementHandler, parser.EndElementHandler = collector.start, collector.end
     parser.CharacterDataHandler, parser.EntityDeclHandler = collector.data, collector.entity

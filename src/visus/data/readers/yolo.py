@@ -6,6 +6,7 @@ labels/ where the image lies in images/, or beside it. More than four numbers ar
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +22,7 @@ from visus.data.image import printable
 from visus.data.readers.base import Layout, Reader
 from visus.data.readers.finder import Finder, alike, parts_of, read_names, read_text, split_of, stem
 from visus.data.readers.listing import Listing, Parts, few, shown, walk
-from visus.data.readers.objects import Object, ObjectTargets, Way, gathered
+from visus.data.readers.objects import Object, ObjectTargets, Way, gathered, mask_names, shared_names
 from visus.data.samples import FileSamples, OnDisk, Samples, Stored, shape_of
 from visus.data.types import Schema, Skipped
 from visus.errors import DataError, UnreadableImage
@@ -31,6 +32,7 @@ MAX_YAML = 1 << 20  # bytes
 PEEKED = 20  # texts beside images that are looked into, to tell objects from captions
 NAMES = ("classes.txt", "obj.names", "classes.names")
 SPLITS = ("train", "val", "test")
+MOST = 100_000  # classes: a number from there on is a mistake, and would take memory for all before it
 SLACK = 0.01  # shares of the image by which a middle or a side may be over it, and still be meant as a share
 
 
@@ -91,8 +93,10 @@ def _classes(names: Any, where: str) -> dict[int, str]:
         return {}
     pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
     classes = {int(key): name for key, name in pairs if str(key).isdecimal() and isinstance(name, str)}
-    if not classes or len(classes) != len(names) or max(classes) >= 100_000:
-        raise DataError(f"{where}: names can't be {printable(str(names))[:60]}", "names: [cat, dog], or 0: cat, 1: dog")
+    if not classes or len(classes) != len(names) or max(classes) >= MOST:
+        raise DataError(
+            f"{where}: names can't be {printable(reprlib.repr(names))[:60]}", "names: [cat, dog], or 0: cat, 1: dog"
+        )
     return classes
 
 
@@ -120,7 +124,8 @@ def _dataset(root: str, title: str, listing: Listing, said: _Said, data: Data) -
     size = max(names, default=most) + 1
     if not size:
         raise DataError(f"{root}: no class is named, and there is no object", "name the classes in data.yaml: names")
-    labels = tuple(printable(names.get(number, str(number))) for number in range(size))
+    labels = tuple(printable(names.get(number) or str(number)) for number in range(size))
+    notes += shared_names(labels)
     samples: dict[str, Samples] = {}
     for split, (files, objects) in made.items():
         marks, mended = gathered(objects, [None] * len(files), files)
@@ -129,7 +134,7 @@ def _dataset(root: str, title: str, listing: Listing, said: _Said, data: Data) -
     shape = shape_of([file for files, _ in made.values() for file in files])
     schema = Schema(shape=shape, targets=("boxes",), labels=labels)
     if way == "mask":
-        schema = Schema(shape=shape, targets=("mask",), masks=("background", *labels))
+        schema = Schema(shape=shape, targets=("mask",), masks=mask_names(root, labels))
     return Dataset(title, schema, samples, tuple(notes), tuple(skipped), root)
 
 
@@ -155,6 +160,10 @@ def _splits(
             if not here:
                 notes.append(f"{split} is {printable(path)} in data.yaml, and that isn't here, or holds no image")
             rows += here
+        if twice := len(taken.intersection(rows)):
+            notes.append(
+                f"{counted(twice, 'image')} of {split} in an earlier split, too: the first of train, val, test holds"
+            )
         if rows := [row for row in dict.fromkeys(rows) if row not in taken]:
             found[split] = rows
             taken.update(rows)
@@ -253,8 +262,8 @@ def _texts_of(image: Parts) -> list[Parts]:
 def _object(image: int, at: str, words: Sequence[str]) -> Object | str:
     """An object; or what is wrong with its line."""
     label, *values = (_number(word) for word in words)
-    if not isfinite(label) or label < 0 or label != int(label):
-        return f"has no class: {words[0]}"
+    if not isfinite(label) or not 0 <= label < MOST or label != int(label):
+        return f"has no class: {printable(words[0])[:20]}"
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
         return f"has {len(words)} numbers, where 5 are wanted, or the corners of a polygon"
     places = values[:2] if len(values) == 4 else values  # a side below 0 is a box without area

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from visus.models.catalog import attention, classic, dense, inception, mobile, origins, pixels, residual
+from visus.models.catalog import attention, classic, dense, inception, mobile, objects, origins, pixels, residual
 
-CHAPTERS = (origins, classic, inception, residual, mobile, attention, dense, pixels)
+CHAPTERS = (origins, classic, inception, residual, mobile, attention, dense, objects, pixels)
 Whole = (
     origins.Networks
     | classic.Networks
@@ -13,5 +13,6 @@ Whole = (
     | mobile.Networks
     | attention.Networks
     | dense.Networks
+    | objects.Networks
     | pixels.Networks
 )
