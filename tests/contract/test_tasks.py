@@ -20,12 +20,14 @@ from visus.models.parts import BatchNorm
 from visus.models.resnet import ResNet, SmallStem
 from visus.spec import decode, dumps
 from visus.tasks import (
+    RCNN,
     AnyTask,
     Case,
     Classification,
     Classify,
     Detect,
     Detection,
+    FastRCNN,
     Localisation,
     Localise,
     Regress,
@@ -148,6 +150,12 @@ SETTINGS = {
     ),
     "objects of cells that see all": Setting(
         YoloV1(channels=16, hidden=64, dropout=0.0), FOUND, Detection, OBJECTS, rate=0.002
+    ),
+    "objects of regions": Setting(
+        FastRCNN(regions=40, samples=16, hidden=64, dropout=0.0, grid=4), FOUND, Detection, OBJECTS, rate=0.003
+    ),
+    "objects of windows": Setting(
+        RCNN(regions=40, samples=8, window=16, head="softmax"), FOUND, Detection, OBJECTS, rate=0.01
     ),
     "classes of pixels": Setting(
         Segment(dice=1.0, balance=True, boundary="dog"), Schema(**IMAGE, **EVERYWHERE), Segmentation,

@@ -12,8 +12,7 @@ from visus.data.augment import Augment
 from visus.data.loader import InMemory, Loader
 from visus.data.preprocess import VectorPreprocess
 from visus.data.types import Targets
-from visus.errors import ModelError
-from visus.nn import Classifier, Pyramid
+from visus.nn import Classifier, Pyramid, parted
 
 
 def split(model: Classifier) -> tuple[nn.Sequential, Classifier]:
@@ -22,20 +21,9 @@ def split(model: Classifier) -> tuple[nn.Sequential, Classifier]:
     The first takes N×C×H×W and gives features, N×F in most networks. Raises ModelError where the head has no layer
     that learns.
     """
-    layers = _flat(model.head)
-    learning = [index for index, layer in enumerate(layers) if next(layer.parameters(), None) is not None]
-    if not learning:
-        raise ModelError("the head of this network has no layer that learns", "take the plan full")
-    last = learning[-1]
-    fixed = nn.Sequential(model.backbone, *layers[:last]).requires_grad_(False).eval()
-    return fixed, Classifier(Pyramid([nn.Identity()], model.backbone.channels[-1:], ()), nn.Sequential(*layers[last:]))
-
-
-def _flat(head: nn.Module) -> list[nn.Module]:
-    """The layers of a head, those inside of nested sequences too."""
-    if not isinstance(head, nn.Sequential):
-        return [head]
-    return [layer for child in head for layer in _flat(child)]
+    before, last = parted(model.head)
+    fixed = nn.Sequential(model.backbone, *before).requires_grad_(False).eval()
+    return fixed, Classifier(Pyramid([nn.Identity()], model.backbone.channels[-1:], ()), last)
 
 
 def features_of(

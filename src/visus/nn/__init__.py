@@ -6,7 +6,8 @@ from visus.nn.detector import Detector
 from visus.nn.gate import Gate
 from visus.nn.lenet import AveragePool, Prototypes, ScaledTanh, SparseConv2d, Subsample, Tanh, WholeConv2d
 from visus.nn.localizer import Localizer
-from visus.nn.pyramid import Classifier, Pyramid, Rescale
+from visus.nn.pyramid import Classifier, Pyramid, Rescale, parted
+from visus.nn.rcnn import Pooled, Proposing, Windowed
 from visus.nn.residual import DropPath, PadShortcut, Residual
 from visus.nn.state import WithoutRandomStart, load_state
 from visus.nn.yolo import Yolo
@@ -22,6 +23,8 @@ __all__ = [
     "Localizer",
     "PadShortcut",
     "Padding",
+    "Pooled",
+    "Proposing",
     "Prototypes",
     "Pyramid",
     "Rescale",
@@ -32,9 +35,11 @@ __all__ = [
     "Tanh",
     "TensorFlowPad",
     "WholeConv2d",
+    "Windowed",
     "WithoutRandomStart",
     "Yolo",
     "activation",
     "load_state",
+    "parted",
     "pooled_head",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from visus.errors import ModelError
+
 
 class Pyramid(nn.Module):
     """Stages from fine to coarse; what every task builds on.
@@ -76,6 +78,23 @@ class Classifier(nn.Module):
         found = self.backbone.outputs(x_NCHW)
         extra = [(self.share, module(found[int(stage)])) for stage, module in self.auxiliary.items()]
         return [(1.0, self.head(found[-1])), *extra]
+
+
+def parted(head: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+    """A head's layers before the last one that learns, and the rest, shared with it. Raises ModelError where none
+    does."""
+    layers = _flat(head)
+    learning = [index for index, layer in enumerate(layers) if next(layer.parameters(), None) is not None]
+    if not learning:
+        raise ModelError("the head of this network has no layer that learns", "take the plan full")
+    return nn.Sequential(*layers[: learning[-1]]), nn.Sequential(*layers[learning[-1] :])
+
+
+def _flat(head: nn.Module) -> list[nn.Module]:
+    """The layers of a head, those inside of nested sequences too."""
+    if not isinstance(head, nn.Sequential):
+        return [head]
+    return [layer for child in head for layer in _flat(child)]
 
 
 class Rescale(nn.Module):

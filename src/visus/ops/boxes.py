@@ -5,11 +5,14 @@ M, N: boxes.
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 from torch import Tensor
 
 TINY = 1e-9  # square pixels: a union of boxes that have no area
 BLOCK, WIDE = 128, 2048  # boxes that are decided on together, by the processor and by other devices
+LARGER = 64.0  # times: what offsets may make of a side
 
 
 def area(boxes_M4: Tensor) -> Tensor:
@@ -121,3 +124,20 @@ def soft_nms(
     if not rows:
         return scores_M.new_zeros(0, dtype=torch.int64), scores_M.new_zeros(0)
     return torch.stack(rows), torch.stack(scores)
+
+
+def offsets(boxes_M4: Tensor, others_M4: Tensor) -> Tensor:
+    """M×4: how to come from each box to the other in its row, t_x, t_y, t_w and t_h (Girshick et al. 2014,
+    arXiv:1311.2524, equations 6–9): steps of the middle in widths and heights of the box, logarithms of the sides'
+    ratios."""
+    own, other = to_center(boxes_M4), to_center(others_M4)
+    sides = own[..., 2:].clamp_min(TINY)
+    ratio = (other[..., 2:] / sides).clamp_min(TINY)
+    return torch.cat(((other[..., :2] - own[..., :2]) / sides, ratio.log()), -1)
+
+
+def moved(boxes_M4: Tensor, offsets_M4: Tensor) -> Tensor:
+    """The inverse of `offsets`: M×4 boxes, no side more than `LARGER` times what it was."""
+    own = to_center(boxes_M4)
+    middle = own[..., :2] + offsets_M4[..., :2] * own[..., 2:]
+    return from_center(torch.cat((middle, own[..., 2:] * offsets_M4[..., 2:].clamp(max=log(LARGER)).exp()), -1))

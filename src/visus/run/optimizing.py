@@ -29,6 +29,7 @@ from visus.prediction.engines import (
     available,
     keep,
     machine,
+    require_graph,
 )
 from visus.prediction.engines import load as load_engine
 from visus.prediction.engines import write as write_engine
@@ -97,6 +98,7 @@ def optimize(
     predictor = load(run, torch_device, optimized=False)
     if not isinstance(predictor, NetworkPredictor):
         raise ModelError(f"{run}: is a fusion of several networks", "optimize its members: they keep what is chosen")
+    require_graph(predictor)
     held, learnt, name = held_out(predictor, data, settings)
     bad = compose(predictor.manifest.recipe or {}).data.bad
     with watch.work(f"reading {name}") as bar:

@@ -3,23 +3,27 @@
 from visus.tasks.base import Case, How, InPixels, Meter, Prediction, Task, degradations
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.detect import Detect
+from visus.tasks.fast_rcnn import FastRCNN
 from visus.tasks.localise import Localisation, Localise
 from visus.tasks.masks import Segmentation
 from visus.tasks.objects import Detection
+from visus.tasks.rcnn import RCNN
 from visus.tasks.regress import Regress, Regression
 from visus.tasks.restore import Restoration, Restore
 from visus.tasks.segment import Segment
 from visus.tasks.yolo import YoloV1
 
-AnyTask = Classify | Regress | Localise | Detect | YoloV1 | Segment | Restore
+AnyTask = Classify | Regress | Localise | Detect | YoloV1 | FastRCNN | RCNN | Segment | Restore
 
 __all__ = [
+    "RCNN",
     "AnyTask",
     "Case",
     "Classification",
     "Classify",
     "Detect",
     "Detection",
+    "FastRCNN",
     "How",
     "InPixels",
     "Localisation",

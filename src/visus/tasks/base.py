@@ -85,7 +85,8 @@ class Task(Protocol):
         """Who learns, on the device where the model is; empty where nothing is learnt by gradients."""
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
-        """Set what is found by looking at the training data once, and not by gradients."""
+        """Set what is found by looking at the training data once, and not by gradients: after what is, with the best
+        weights."""
 
     def decode(self, output: Any, schema: Schema) -> list[Prediction]:
         """What the model's output, in evaluation mode, says of each sample of a batch."""

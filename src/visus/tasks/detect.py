@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visus.data.types import Batch, Boxes, Schema, Targets
-from visus.errors import DataError, ModelError, SpecError
-from visus.metrics import DetectionMeter, Found
+from visus.data.types import Batch, Schema
+from visus.errors import ModelError
+from visus.metrics import Found
 from visus.models import Network
 from visus.nn import Detector
 from visus.ops.assign import Assigned, align
-from visus.ops.boxes import giou, nms, soft_nms
-from visus.spec import Variant
-from visus.tasks.base import Case, How
-from visus.tasks.objects import Detection, mistakes, pictures
+from visus.ops.boxes import giou, soft_nms
+from visus.tasks.objects import Count, Detecting, Part, columns
 from visus.training import Player
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SMALL = 160  # pixels: the shorter side of inputs in which objects are small
 STRIDES, FINE = (8, 16, 32), (4, 8, 16)
-LEAST = 1e-3  # the score under which nothing is a detection
-CANDIDATES = 1000  # of an image, before those that overlap are left out
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class Detect(Variant, frozen=True, tag="detect"):
+class Detect(Detecting, frozen=True, tag="detect"):
     """Every object with its class and box, by one look: each point of three maps or more says of which class the object
     there is and where its sides are (Tian et al. 2019, arXiv:1904.01355); which points learn an object is decided by
     how well they see it (Feng et al. 2021, arXiv:2108.07755).
@@ -56,20 +45,9 @@ class Detect(Variant, frozen=True, tag="detect"):
     soft: bool = False
     threshold: Part = 0.35
     most: Count = 100
-    needs: ClassVar[tuple[tuple[str, ...], ...]] = (("boxes",),)
     exact: ClassVar[bool] = False
 
-    def goal(self, schema: Schema) -> str:
-        return "map50"
-
-    def fitted(self, schema: Schema, targets: Targets) -> Detect:
-        if not schema.labels:
-            raise DataError("detection needs the names of the classes, and the data have none")
-        return self
-
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
-        if len(schema.shape) != 3:
-            raise ModelError("detection takes images, and the data are vectors")
         backbone = network.build(schema.shape)
         wanted = self.strides or (FINE if min(schema.shape[1:]) < SMALL else STRIDES)
         last = {stride: level for level, stride in enumerate(backbone.strides)}
@@ -89,7 +67,7 @@ class Detect(Variant, frozen=True, tag="detect"):
         def loss(batch: Batch) -> dict[str, Tensor]:
             assert batch.target.boxes is not None
             scores_NAK, boxes_NA4, points_A2 = model.dense(batch.inputs)
-            true_NM4, labels_NM, real_NM, void_NM = _columns(batch.target.boxes, scores_NAK.device)
+            true_NM4, labels_NM, real_NM, void_NM = columns(batch.target.boxes, scores_NAK.device)
             found = align(
                 scores_NAK.detach().sigmoid(), boxes_NA4.detach(), points_A2, true_NM4, labels_NM, real_NM & ~void_NM,
                 points=self.points,
@@ -107,67 +85,16 @@ class Detect(Variant, frozen=True, tag="detect"):
 
         return (Player.of("detector", model, loss),)
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
-        return
-
-    def decode(self, output: Any, schema: Schema) -> list[Detection]:
-        return [
-            Detection(each.xyxy, each.scores, each.labels, schema.labels).above(self.threshold)
-            for each in self._found(output)
-        ]
-
-    def meter(self, schema: Schema) -> DetectionMeter:
-        return DetectionMeter(schema.labels)
-
-    def measure(self, meter: DetectionMeter, output: Any, target: Targets) -> None:
-        assert target.boxes is not None
-        meter.update(self._found(output), target.boxes)
-
-    def errors(self, output: Any, target: Targets) -> Tensor:
-        assert target.boxes is not None
-        pairs = zip(self._found(output), target.boxes, strict=True)
-        return torch.tensor([float(mistakes(found, truth, self.threshold)) for found, truth in pairs])
-
-    def fuse(self, outputs: Sequence[Any], weights: Tensor, how: How, schema: Schema) -> Any:
-        raise SpecError("what several detectors say can't be averaged", "ask them one by one")
-
-    def draw(
-        self, meter: DetectionMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
-    ) -> dict[str, Figure]:
-        return pictures(meter, worst, some, self.threshold)
-
     def _found(self, output: Any) -> list[Found]:
         scores_NAK, boxes_NA4 = output
-        return [
-            self._of_one(scores, boxes) for scores, boxes in zip(scores_NAK.float(), boxes_NA4.float(), strict=True)
-        ]
+        return super()._found((scores_NAK.float().sigmoid(), boxes_NA4))
 
-    def _of_one(self, scores_AK: Tensor, boxes_A4: Tensor) -> Found:
-        classes = scores_AK.shape[1]
-        values, at = scores_AK.sigmoid().flatten().topk(min(CANDIDATES, scores_AK.numel()))
-        at, values = at[values > LEAST], values[values > LEAST]
-        boxes, labels = boxes_A4[at // classes], at % classes
+    def _kept(self, boxes_M4: Tensor, scores_M: Tensor, labels_M: Tensor) -> tuple[Tensor, Tensor]:
         if self.soft:
-            kept, values = soft_nms(boxes, values, labels_M=labels)
+            kept, scores_M = soft_nms(boxes_M4, scores_M, labels_M=labels_M)
         else:
-            kept = nms(boxes, values, self.overlap, labels)
-            values = values[kept]
-        kept, values = kept[: self.most], values[: self.most]
-        return Found(*(each.cpu().numpy() for each in (boxes[kept], values, labels[kept])))
-
-
-def _columns(boxes: Sequence[Boxes], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """N×M×4 boxes, N×M labels, whether each is one, and whether it says nothing of what is in it."""
-    most = max(1, *(len(each) for each in boxes)) if boxes else 1
-    xyxy = np.zeros((len(boxes), most, 4), np.float32)
-    labels, real, void = (np.zeros((len(boxes), most), kind) for kind in (np.int64, bool, bool))
-    for row, each in enumerate(boxes):
-        xyxy[row, : len(each)], labels[row, : len(each)], real[row, : len(each)] = each.xyxy, each.labels, True
-        for flags in (each.crowd, each.difficult):
-            if flags is not None:
-                void[row, : len(each)] |= flags
-    a, b, c, d = (torch.from_numpy(each).to(device) for each in (xyxy, labels, real, void))
-    return a, b, c, d
+            kept, scores_M = super()._kept(boxes_M4, scores_M, labels_M)
+        return kept[: self.most], scores_M[: self.most]
 
 
 def _wanted(

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+import msgspec
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from visus.data.preprocess import Placement
-from visus.data.types import Boxes
+from visus.data.types import Batch, Boxes, Schema, Targets
+from visus.errors import DataError, ModelError, SpecError
 from visus.metrics import DetectionMeter, Found
-from visus.tasks.base import Case
+from visus.ops.boxes import nms
+from visus.spec import Variant
+from visus.tasks.base import Case, How
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
 SHOWN = 3  # objects in the line that stands for a prediction
 NONE = "nothing found"
 DRAWN = 384  # pixels: about the longer side of small images when they are drawn
+LEAST = 1e-3  # the score under which nothing is a detection
+CANDIDATES = 1000  # of an image, before those that overlap are left out
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -109,6 +119,91 @@ class Detection:
         return replace(
             self, xyxy=xyxy[inside], scores=self.scores[inside], labels=self.labels[inside], image=image
         )  # fmt: skip
+
+
+class Detecting(Variant, frozen=True):
+    """What all tasks have in common that find objects.
+
+    Their output is N×A×K scores and N×A×4 boxes, or N×A×K×4, one for each class; a score of at most `LEAST` says
+    nothing. overlap: IoU above which of two boxes of a class the surer is kept. threshold: the score from which an
+    object is shown.
+    """
+
+    overlap: Part = 0.5
+    threshold: Part = 0.2
+    needs: ClassVar[tuple[tuple[str, ...], ...]] = (("boxes",),)
+    exact: ClassVar[bool] = True
+
+    def goal(self, schema: Schema) -> str:
+        return "map50"
+
+    def fitted(self, schema: Schema, targets: Targets) -> Self:
+        if not schema.labels:
+            raise DataError("detection needs the names of the classes, and the data have none")
+        if len(schema.shape) != 3:
+            raise ModelError("detection takes images, and the data are vectors")
+        return self
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+        return
+
+    def decode(self, output: Any, schema: Schema) -> list[Detection]:
+        return [
+            Detection(each.xyxy, each.scores, each.labels, schema.labels).above(self.threshold)
+            for each in self._found(output)
+        ]
+
+    def meter(self, schema: Schema) -> DetectionMeter:
+        return DetectionMeter(schema.labels)
+
+    def measure(self, meter: DetectionMeter, output: Any, target: Targets) -> None:
+        assert target.boxes is not None
+        meter.update(self._found(output), target.boxes)
+
+    def errors(self, output: Any, target: Targets) -> Tensor:
+        assert target.boxes is not None
+        pairs = zip(self._found(output), target.boxes, strict=True)
+        return torch.tensor([float(mistakes(found, truth, self.threshold)) for found, truth in pairs])
+
+    def fuse(self, outputs: Sequence[Any], weights: Tensor, how: How, schema: Schema) -> Any:
+        raise SpecError("what several detectors say can't be averaged", "ask them one by one")
+
+    def draw(
+        self, meter: DetectionMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
+    ) -> dict[str, Figure]:
+        return pictures(meter, worst, some, self.threshold)
+
+    def _found(self, output: Any) -> list[Found]:
+        scores_NAK, boxes = output
+        return [self._of_one(*each) for each in zip(scores_NAK.float(), boxes.float(), strict=True)]
+
+    def _of_one(self, scores_AK: Tensor, boxes: Tensor) -> Found:
+        classes = scores_AK.shape[1]
+        values, at = scores_AK.flatten().topk(min(CANDIDATES, scores_AK.numel()))
+        at, values = at[values > LEAST], values[values > LEAST]
+        labels = at % classes
+        own = boxes[at // classes] if boxes.ndim == 2 else boxes[at // classes, labels]
+        kept, values = self._kept(own, values, labels)
+        return Found(*(each.cpu().numpy() for each in (own[kept], values, labels[kept])))
+
+    def _kept(self, boxes_M4: Tensor, scores_M: Tensor, labels_M: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the boxes that are kept where several are of one object, and their scores."""
+        kept = nms(boxes_M4, scores_M, self.overlap, labels_M)
+        return kept, scores_M[kept]
+
+
+def columns(boxes: Sequence[Boxes], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """N×M×4 boxes, N×M labels, whether each is one, and whether it says nothing of what is in it."""
+    most = max(1, *(len(each) for each in boxes)) if boxes else 1
+    xyxy = np.zeros((len(boxes), most, 4), np.float32)
+    labels, real, void = (np.zeros((len(boxes), most), kind) for kind in (np.int64, bool, bool))
+    for row, each in enumerate(boxes):
+        xyxy[row, : len(each)], labels[row, : len(each)], real[row, : len(each)] = each.xyxy, each.labels, True
+        for flags in (each.crowd, each.difficult):
+            if flags is not None:
+                void[row, : len(each)] |= flags
+    a, b, c, d = (torch.from_numpy(each).to(device) for each in (xyxy, labels, real, void))
+    return a, b, c, d
 
 
 def mistakes(found: Found, truth: Boxes, threshold: float) -> int:

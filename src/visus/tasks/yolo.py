@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visus.data.types import Batch, Boxes, Schema, Targets
-from visus.errors import DataError, ModelError, SpecError
-from visus.metrics import DetectionMeter, Found
+from visus.data.types import Batch, Boxes, Schema
 from visus.models import Network
 from visus.models.parts import BatchNorm
 from visus.nn import Yolo
-from visus.ops.boxes import from_center, iou, nms
-from visus.spec import Variant
-from visus.tasks.base import Case, How
-from visus.tasks.objects import Detection, mistakes, pictures
+from visus.ops.boxes import from_center, iou
+from visus.tasks.objects import Count, Detecting
 from visus.training import Player
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-LEAST = 1e-3  # the score under which nothing is a detection
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Weight = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class YoloV1(Variant, frozen=True, tag="yolo_v1"):
+class YoloV1(Detecting, frozen=True, tag="yolo_v1"):
     """Every object with its class and box, by one look at a grid of cells (Redmon et al. 2016, arXiv:1506.02640).
 
     The cell in which the middle of an object lies learns its class and, by that of its boxes that fits it best, its
@@ -58,22 +48,8 @@ class YoloV1(Variant, frozen=True, tag="yolo_v1"):
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
     coordinates: Weight = 5.0
     nothing: Weight = 0.5
-    overlap: Part = 0.5
-    threshold: Part = 0.2
-    needs: ClassVar[tuple[tuple[str, ...], ...]] = (("boxes",),)
-    exact: ClassVar[bool] = True
-
-    def goal(self, schema: Schema) -> str:
-        return "map50"
-
-    def fitted(self, schema: Schema, targets: Targets) -> YoloV1:
-        if not schema.labels:
-            raise DataError("detection needs the names of the classes, and the data have none")
-        return self
 
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
-        if len(schema.shape) != 3:
-            raise ModelError("detection takes images, and the data are vectors")
         with torch.device("meta"), torch.no_grad():
             shape = network.build(schema.shape).eval().maps(torch.empty(1, *schema.shape))[-1].shape[1:]
         return Yolo(
@@ -90,35 +66,6 @@ class YoloV1(Variant, frozen=True, tag="yolo_v1"):
             return self._loss(model, model.cells_of(batch.inputs), batch.target.boxes)
 
         return (Player.of("detector", model, loss),)
-
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
-        return
-
-    def decode(self, output: Any, schema: Schema) -> list[Detection]:
-        return [
-            Detection(each.xyxy, each.scores, each.labels, schema.labels).above(self.threshold)
-            for each in self._found(output)
-        ]
-
-    def meter(self, schema: Schema) -> DetectionMeter:
-        return DetectionMeter(schema.labels)
-
-    def measure(self, meter: DetectionMeter, output: Any, target: Targets) -> None:
-        assert target.boxes is not None
-        meter.update(self._found(output), target.boxes)
-
-    def errors(self, output: Any, target: Targets) -> Tensor:
-        assert target.boxes is not None
-        pairs = zip(self._found(output), target.boxes, strict=True)
-        return torch.tensor([float(mistakes(found, truth, self.threshold)) for found, truth in pairs])
-
-    def fuse(self, outputs: Sequence[Any], weights: Tensor, how: How, schema: Schema) -> Any:
-        raise SpecError("what several detectors say can't be averaged", "ask them one by one")
-
-    def draw(
-        self, meter: DetectionMeter, worst: Sequence[Case], some: Sequence[Case], schema: Schema
-    ) -> dict[str, Figure]:
-        return pictures(meter, worst, some, self.threshold)
 
     def _loss(self, model: Yolo, output_NSTV: Tensor, boxes: Sequence[Boxes]) -> dict[str, Tensor]:
         """Equation 3, the mean over the images."""
@@ -149,16 +96,6 @@ class YoloV1(Variant, frozen=True, tag="yolo_v1"):
             "nothing": self.nothing * empty / count,
             "class": (classes_MK - wanted_MK).square().sum() / count,
         }
-
-    def _found(self, output: Any) -> list[Found]:
-        scores_NAK, boxes_NA4 = output
-        return [self._of_one(scores, boxes) for scores, boxes in zip(scores_NAK, boxes_NA4, strict=True)]
-
-    def _of_one(self, scores_AK: Tensor, boxes_A4: Tensor) -> Found:
-        at_A, label_A = (scores_AK > LEAST).nonzero(as_tuple=True)
-        boxes, values = boxes_A4[at_A], scores_AK[at_A, label_A]
-        kept = nms(boxes, values, self.overlap, label_A)
-        return Found(*(each.cpu().numpy() for each in (boxes[kept], values[kept], label_A[kept])))
 
 
 def _cells(

@@ -78,16 +78,17 @@ def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
     """Copy weights into a network with the same backbone. Returns the names of the tensors that stayed as they were.
 
     new_head: leave the last layer as it is, and what else of the heads has other names or shapes in the weights; of
-    what isn't a classifier everything but the backbone. Raises WeightsError that names the tensors that differ.
+    what isn't a classifier everything but the backbone, which may be the first stages of the network's. Raises
+    WeightsError that names the tensors that differ.
     """
     state = model.state_dict()
     if not isinstance(model, Classifier):
-        where = next(name for name, module in model.named_modules() if isinstance(module, Pyramid))
+        where, backbone = next((name, each) for name, each in model.named_modules() if isinstance(each, Pyramid))
         left = [name for name in state if not name.startswith(f"{where}.")]
         kept = {
             name.replace("backbone", where, 1): tensor
             for name, tensor in weights.tensors.items()
-            if not _of_head(name)
+            if not _of_head(name) and not _later(name, len(backbone.stages) - 1)
         }  # fmt: skip
         load_state(model, kept | {name: state[name] for name in left}, weights.source)
         depth = where.count(".") + 1
@@ -107,11 +108,8 @@ def put(model: nn.Module, weights: Weights, *, new_head: bool) -> list[str]:
 
 def cut_down(weights: Weights, cut: Cut) -> Weights:
     """The weights of the first stages of a network, and nothing of its head."""
-    later = re.compile(r"backbone\.stages\.(\d+)\.")
     kept = {
-        name: tensor
-        for name, tensor in weights.tensors.items()
-        if not _of_head(name) and not ((match := later.match(name)) and int(match[1]) > cut.stage)
+        name: tensor for name, tensor in weights.tensors.items() if not _of_head(name) and not _later(name, cut.stage)
     }
     return replace(weights, network=cut, tensors=kept, labels=())
 
@@ -125,6 +123,12 @@ def class_dependent(network: Network, shape: Shape) -> list[str]:
 
 def _of_head(name: str) -> bool:
     return name.startswith(("head.", "auxiliary."))
+
+
+def _later(name: str, stage: int) -> bool:
+    """Whether a tensor is of a stage after this one."""
+    found = re.match(r"backbone\.stages\.(\d+)\.", name)
+    return found is not None and int(found[1]) > stage
 
 
 def missing_names(peer: Peer, stored: Stored) -> list[str]:

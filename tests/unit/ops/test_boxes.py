@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from visus.ops.boxes import area, clip, from_center, giou, iou, nms, paired_iou, soft_nms, to_center
+from visus.ops.boxes import area, clip, from_center, giou, iou, moved, nms, offsets, paired_iou, soft_nms, to_center
 
 
 def some(count: int, seed: int, size: float = 50) -> Tensor:
@@ -128,3 +128,20 @@ def test_soft_suppression() -> None:
     rows, lowered = soft_nms(boxes, scores, least=0.6)
     assert rows.tolist() == [0]
     assert soft_nms(boxes[:0], scores[:0])[0].shape == (0,)
+
+
+def test_offsets_are_those_of_the_published_equations():
+    # Girshick et al. 2014, equations 6–9: t_x = (G_x − P_x)/P_w, t_w = log(G_w/P_w), of middles and sides
+    box, other = torch.tensor([[10.0, 20.0, 30.0, 60.0]]), torch.tensor([[20.0, 20.0, 60.0, 40.0]])
+    wanted = torch.tensor([[(40 - 20) / 20, (30 - 40) / 40, math.log(40 / 20), math.log(20 / 40)]])
+    torch.testing.assert_close(offsets(box, other), wanted)
+
+
+def test_moved_by_their_offsets_boxes_are_the_others():
+    one, other = some(40, 0), some(40, 1)
+    assert torch.allclose(moved(one, offsets(one, other)), other)
+
+
+def test_no_side_grows_without_limit():
+    found = moved(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[0.0, 0.0, 50.0, 0.0]]))
+    assert to_center(found)[0].tolist() == pytest.approx([1, 1, 128, 2])

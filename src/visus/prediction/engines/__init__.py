@@ -5,7 +5,7 @@ as the first half of preprocessing leaves them; the second half is part of their
 """
 
 from visus.prediction.engines.build import available, files, load, write
-from visus.prediction.engines.graph import Given, write_onnx, write_torch
+from visus.prediction.engines.graph import Given, require_graph, write_onnx, write_torch
 from visus.prediction.engines.kept import (
     Choice,
     Chosen,
@@ -40,6 +40,7 @@ __all__ = [
     "machine",
     "quiet_openvino",
     "read_kept",
+    "require_graph",
     "write",
     "write_onnx",
     "write_torch",

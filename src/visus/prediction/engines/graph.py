@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from visus.data.framing import framed
 from visus.data.preprocess import ImagePreprocess
 from visus.errors import MissingPart, SpecError
+from visus.nn import Proposing
 from visus.prediction.network import NetworkPredictor
 from visus.spec import tree
 
@@ -28,15 +29,25 @@ SIDES = (48, 64)  # of the images that it is traced with
 LARGE = 1 << 30  # bytes of weights from which ONNX wants them in a file of their own
 
 
+def require_graph(predictor: NetworkPredictor) -> None:
+    """Raise SpecError where what a network does is no graph, so that no engine but PyTorch can do it."""
+    if isinstance(predictor.model, Proposing):
+        raise SpecError(
+            "this model looks at regions which are found in each image step by step, and that is no graph",
+            "predict with `visus predict`, which computes it as it is; or train with --task detect",
+        )
+
+
 class Graph(nn.Module):
     """A network with its preprocessing: inputs → the tensors of its output.
 
     given: "placed": N×C×H×W uint8, as resized and cut, or N×F float32; "image": N×H×W×C uint8, images of any one size.
-    Raises SpecError for images where the network takes vectors, or windows of images.
+    Raises SpecError for images where the network takes vectors, or windows of images, and for what is no graph.
     """
 
     def __init__(self, predictor: NetworkPredictor, given: Given = "placed") -> None:
         super().__init__()
+        require_graph(predictor)
         self.model, self.preprocess, self.given = predictor.model, predictor.preprocess, given
         if given == "image" and not isinstance(self.preprocess, ImagePreprocess):
             raise SpecError("this model takes vectors, not images", "--input placed")
