@@ -1,7 +1,8 @@
-"""What augmentation can't be, for the data at hand."""
+"""What is chosen and what is refused, for the data at hand."""
 
 import numpy as np
 import pytest
+import torch
 
 from visus.data.open import open_dataset
 from visus.data.splits import divide
@@ -45,3 +46,16 @@ def test_classes_of_pixels_are_weighed_by_what_the_training_masks_hold():
     assert plan.task.weights == pytest.approx(wanted.tolist(), rel=1e-5)  # 64×64 masks are taken as they are
     assert (plan.recipe.preprocess.fit, plan.recipe.preprocess.margin) == ("tile", 8)
     assert plan.schema.targets == ("mask",)
+
+
+def test_yolos_own_network_and_task_are_the_papers_detector_without_a_setting():
+    recipe = compose(
+        {"model": {"name": "yolo_v1"}, "data": {"source": "scenes", "count": 40}, "task": {"kind": "yolo_v1"}}, []
+    )
+    plan = resolve(recipe, divide(open_dataset(recipe.data), recipe.data, 0), lambda text: None)
+    assert plan.preprocess.shape == (3, 448, 448)  # though the images have 64×64 pixels
+    with torch.device("meta"):
+        model = plan.task.assemble(plan.network, plan.preprocess.seen(plan.schema))
+    classes = len(plan.schema.labels)  # the paper's has 20, and 271,703,550 parameters: tests/unit/tasks/test_yolo.py
+    assert sum(each.numel() for each in model.parameters()) == 271_703_550 + 4097 * 49 * (classes - 20)
+    assert model.cells == (7, 7)
