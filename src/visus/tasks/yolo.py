@@ -33,10 +33,10 @@ class YoloV1(Detecting, frozen=True, tag="yolo_v1"):
 
     boxes: of a cell, B. channels: of the head's 3×3 convolutions. strides: theirs; the second halves the map, so that
     448 pixels and a network of stride 32 give the paper's 7×7 cells. norm: between each of them and its rectifier (the
-    paper: none); without it networks that have none themselves learn slowly unless they are pretrained. narrow: units
-    of a linear layer before the hidden one; 0: none. hidden: units of the fully connected layer after the convolutions;
-    0: a convolution in its place, for few data. dropout: after it. coordinates, nothing: λ_coord and λ_noobj. overlap:
-    IoU above which of two boxes of a class the surer is kept. threshold: the score from which an object is shown.
+    paper: none); with it, it learns faster where it isn't pretrained. narrow: units of a linear layer before the hidden
+    one; 0: none. hidden: units of the fully connected layer after the convolutions; 0: a convolution in its place, for
+    few data. dropout: after it. coordinates, nothing: λ_coord and λ_noobj. overlap: IoU above which of two boxes of a
+    class the surer is kept. threshold: the score from which an object is shown.
     """
 
     boxes: Count = 2
