@@ -49,7 +49,6 @@ def test_classes_of_pixels_are_weighed_by_what_the_training_masks_hold():
     assert plan.schema.targets == ("mask",)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("sizes", "model", "size"),
     [
@@ -69,7 +68,8 @@ def test_of_images_with_objects_nothing_is_cut_off(tmp_path, sizes, model, size)
     recipe = compose({"model": {"name": model}, "data": {"source": str(tmp_path)}, "task": {"kind": "detect"}}, [])
     plan = resolve(recipe, divide(open_dataset(recipe.data), recipe.data, 0), lambda text: None)
     assert (plan.preprocess.fit, plan.preprocess.size) == ("pad", size)
-=======
+
+
 def test_yolos_own_network_and_task_are_the_papers_detector_without_a_setting():
     recipe = compose(
         {"model": {"name": "yolo_v1"}, "data": {"source": "scenes", "count": 40}, "task": {"kind": "yolo_v1"}}, []
@@ -81,4 +81,3 @@ def test_yolos_own_network_and_task_are_the_papers_detector_without_a_setting():
     classes = len(plan.schema.labels)  # the paper's has 20, and 271,703,550 parameters: tests/unit/tasks/test_yolo.py
     assert sum(each.numel() for each in model.parameters()) == 271_703_550 + 4097 * 49 * (classes - 20)
     assert model.cells == (7, 7)
->>>>>>> cd6eda5627bda150c9b2ba447d90b870920cf683
