@@ -37,9 +37,12 @@ class Proposing(nn.Module):
         scores, boxes = [], []
         for part in torch.split(x_NCHW, AT_ONCE):
             boxes_NR4, real_NR = propose(part, self.regions)
-            scores_NRK, offsets_NRK4 = self.said(part, boxes_NR4)
-            scores.append(scores_NRK * real_NR[..., None])
-            boxes.append(clip(moved(boxes_NR4[:, :, None], offsets_NRK4), *part.shape[-2:]))
+            most = self.regions if part.is_meta else max(1, int(real_NR.sum(1).max()))  # the rest would be for nothing
+            scores_NRK, offsets_NRK4 = self.said(part, boxes_NR4[:, :most])
+            moved_NRK4 = clip(moved(boxes_NR4[:, :most, None], offsets_NRK4), *part.shape[-2:])
+            rest = self.regions - most
+            scores.append(F.pad(scores_NRK * real_NR[:, :most, None], (0, 0, 0, rest)))
+            boxes.append(F.pad(moved_NRK4, (0, 0, 0, 0, 0, rest)))
         return torch.cat(scores), torch.cat(boxes)
 
     @abstractmethod

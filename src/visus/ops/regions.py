@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SIDE = 160  # pixels: of the longer side of the image in which regions grow
+SIDE = 200  # pixels: of the longer side of the image in which regions grow
 LEAST = 6  # pixels there: no box has a shorter side
 SAME = 0.1  # the share of its shorter side by which a box may differ from one that stands for it
 AT_ONCE = 1 << 17  # pixels whose regions grow together
 FLAT = 1e-3  # a squared distance, in variances of the image, that says nothing: where all is alike, size decides
 CHANCE = 1e-6  # the share of a cost that is by chance, so that of many equal ones some are the least around
-START = 1.0  # the cost up to which pixels are merged before the hierarchies part
+START = 2.0  # the cost up to which pixels are merged before the hierarchies part
 
 
 @dataclass(frozen=True)

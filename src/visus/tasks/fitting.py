@@ -15,7 +15,6 @@ AWAY = 0.3  # the IoU with all objects of a class under which a region is none o
 HARD, EASY = -1.0, -1.2  # scores: regions above the first are taken, those under the second are given up
 NEW = 2000  # regions that are taken before machines are fitted anew
 MOST = 2000  # regions of a class that moves are fitted to: what is kept of them grows no further
-STEPS = 100_000  # of the optimiser, at most
 
 
 class Scale:
@@ -76,14 +75,8 @@ class Machines:
         from sklearn.svm import LinearSVC
 
         positive, negative = np.concatenate(self.positive[label]), np.concatenate(self.negative[label])
-        machine = LinearSVC(
-            C=self.cost,
-            loss="hinge",
-            class_weight={1: DOUBLE},
-            intercept_scaling=OFFSET,
-            random_state=0,
-            max_iter=STEPS,
-        )
+        # squared errors: the primal problem is smooth, and is solved whatever the cost
+        machine = LinearSVC(C=self.cost, dual=False, class_weight={1: DOUBLE}, intercept_scaling=OFFSET)
         machine.fit(np.concatenate((positive, negative)), np.repeat([1, 0], [len(positive), len(negative)]))
         weight, bias = machine.coef_[0], float(machine.intercept_[0])
         self.machine[label], self.new[label] = (weight, bias), 0
