@@ -73,6 +73,7 @@ def export(
     to: Literal["onnx", "openvino", "torch-export"] = "onnx",
     out: Path | None = None,
     given: Annotated[Literal["image", "placed"] | None, Parameter(name="--input")] = None,
+    raw: bool = False,
     data: str | None = None,
     samples: int = 64,
     tolerance: float = 1e-4,
@@ -91,6 +92,8 @@ def export(
         The file; by default model.onnx and so on in the run's folder.
     given
         What the file takes: image (pixels of any size; resizing is inside) or placed (resized and cut already).
+    raw
+        Of a detector the network's own output, and not the objects that are found.
     data
         Data to compare on; by default the validation samples of the run.
     samples
@@ -105,6 +108,6 @@ def export(
     from visus.run.exporting import export as write
 
     write(
-        run, to, out, given=given, data=data, samples=samples, tolerance=tolerance, settings=settings,
+        run, to, out, given=given, raw=raw, data=data, samples=samples, tolerance=tolerance, settings=settings,
         watch=watcher(json),
     )  # fmt: skip

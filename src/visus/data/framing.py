@@ -17,12 +17,29 @@ def framed(preprocess: ImagePreprocess, x_NHWC: Tensor) -> Tensor:
     """
     height, width = (_number(side) for side in x_NHWC.shape[1:3])
     resized = _resized(preprocess, height, width)
-    # half to even, as Python rounds
-    start = tuple(torch.round((side - window) * 0.5) for side, window in zip(resized, preprocess.size, strict=True))
     return frame(
-        x_NHWC.permute(0, 3, 1, 2), resized, (start[0], start[1]), preprocess.size, preprocess.interpolation,
+        x_NHWC.permute(0, 3, 1, 2), resized, _start(preprocess, resized), preprocess.size, preprocess.interpolation,
         preprocess.fill,
     )  # fmt: skip
+
+
+def unframed(preprocess: ImagePreprocess, boxes_NM4: Tensor, x_NHWC: Tensor) -> Tensor:
+    """N×M×4 boxes (xyxy) of the frames that `framed` makes, in pixels of the images and cut off at their edges."""
+    height, width = (_number(side) for side in x_NHWC.shape[1:3])
+    resized = _resized(preprocess, height, width)
+    top, left = _start(preprocess, resized)
+    scale_4 = torch.stack((resized[1] / width, resized[0] / height)).repeat(2)
+    moved_NM4 = (boxes_NM4.double() + torch.stack((left, top)).repeat(2)) / scale_4
+    return moved_NM4.clamp_min(0).minimum(torch.stack((width, height)).repeat(2)).to(boxes_NM4.dtype)
+
+
+def _start(preprocess: ImagePreprocess, resized: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Where the frame begins on the resized image, downwards and to the right."""
+    top, left = (
+        torch.round((side - window) * 0.5)  # half to even, as Python rounds
+        for side, window in zip(resized, preprocess.size, strict=True)
+    )
+    return top, left
 
 
 def _resized(preprocess: ImagePreprocess, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:

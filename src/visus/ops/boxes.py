@@ -9,6 +9,7 @@ from math import log
 
 import torch
 from torch import Tensor
+from torch._higher_order_ops import while_loop
 
 TINY = 1e-9  # square pixels: a union of boxes that have no area
 BLOCK, WIDE = 128, 2048  # boxes that are decided on together, by the processor and by other devices
@@ -99,6 +100,24 @@ def nms(boxes_M4: Tensor, scores_M: Tensor, threshold: float, labels_M: Tensor |
             kept = found
         taken = torch.cat((taken, here[kept]))
     return order[taken]
+
+
+def suppressed(boxes_NM4: Tensor, labels_NM: Tensor, threshold: float) -> Tensor:
+    """N×M bool: which boxes of each image `nms` keeps, of boxes by score downwards: as a graph, which can be exported.
+
+    A loop in the graph decides on all boxes at once, again and again until nothing changes.
+    """
+    over_NMM = (iou(boxes_NM4, boxes_NM4) > threshold).triu(1) & (labels_NM[:, :, None] == labels_NM[:, None])
+    kept_NM = torch.ones_like(labels_NM, dtype=torch.bool)
+
+    def unsettled(kept: Tensor, before: Tensor, over: Tensor) -> Tensor:
+        return (kept != before).any()
+
+    def decided(kept: Tensor, before: Tensor, over: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return ~(over & kept[..., None]).any(-2), kept.clone(), over.clone()  # a loop gives back none of its inputs
+
+    found: tuple[Tensor, ...] = while_loop(unsettled, decided, (kept_NM, torch.zeros_like(kept_NM), over_NMM))  # type: ignore[no-untyped-call]
+    return found[0]
 
 
 def soft_nms(

@@ -6,7 +6,7 @@ from visus.tasks.detect import Detect
 from visus.tasks.fast_rcnn import FastRCNN
 from visus.tasks.localise import Localisation, Localise
 from visus.tasks.masks import Segmentation
-from visus.tasks.objects import Detection
+from visus.tasks.objects import Detecting, Detection
 from visus.tasks.rcnn import RCNN
 from visus.tasks.regress import Regress, Regression
 from visus.tasks.restore import Restoration, Restore
@@ -22,6 +22,7 @@ __all__ = [
     "Classification",
     "Classify",
     "Detect",
+    "Detecting",
     "Detection",
     "FastRCNN",
     "How",

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visus.data.types import Batch, Schema
-from visus.errors import ModelError
-from visus.metrics import Found
+from visus.errors import ModelError, SpecError
 from visus.models import Network
 from visus.nn import Detector
 from visus.ops.assign import Assigned, align
@@ -44,7 +43,6 @@ class Detect(Detecting, frozen=True, tag="detect"):
     overlap: Part = 0.6
     soft: bool = False
     threshold: Part = 0.35
-    most: Count = 100
     exact: ClassVar[bool] = False
 
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
@@ -85,16 +83,18 @@ class Detect(Detecting, frozen=True, tag="detect"):
 
         return (Player.of("detector", model, loss),)
 
-    def _found(self, output: Any) -> list[Found]:
-        scores_NAK, boxes_NA4 = output
-        return super()._found((scores_NAK.float().sigmoid(), boxes_NA4))
+    def answered(self, output: Any) -> dict[str, Tensor]:
+        if self.soft:
+            raise SpecError("soft suppression goes box by box, and that is no graph", "--raw, or train with soft=false")
+        return super().answered(output)
+
+    def _shares(self, output: Any) -> tuple[Tensor, Tensor]:
+        return output[0].float().sigmoid(), output[1].float()
 
     def _kept(self, boxes_M4: Tensor, scores_M: Tensor, labels_M: Tensor) -> tuple[Tensor, Tensor]:
         if self.soft:
-            kept, scores_M = soft_nms(boxes_M4, scores_M, labels_M=labels_M)
-        else:
-            kept, scores_M = super()._kept(boxes_M4, scores_M, labels_M)
-        return kept[: self.most], scores_M[: self.most]
+            return soft_nms(boxes_M4, scores_M, labels_M=labels_M)
+        return super()._kept(boxes_M4, scores_M, labels_M)
 
 
 def _wanted(

@@ -16,7 +16,7 @@ from visus.data.preprocess import Placement
 from visus.data.types import Batch, Boxes, Schema, Targets
 from visus.errors import DataError, ModelError, SpecError
 from visus.metrics import DetectionMeter, Found
-from visus.ops.boxes import nms
+from visus.ops.boxes import nms, suppressed
 from visus.spec import Variant
 from visus.tasks.base import Case, How
 
@@ -126,11 +126,12 @@ class Detecting(Variant, frozen=True):
 
     Their output is N×A×K scores and N×A×4 boxes, or N×A×K×4, one for each class; a score of at most `LEAST` says
     nothing. overlap: IoU above which of two boxes of a class the surer is kept. threshold: the score from which an
-    object is shown.
+    object is shown. most: objects of an image.
     """
 
     overlap: Part = 0.5
     threshold: Part = 0.2
+    most: Count = 100
     needs: ClassVar[tuple[tuple[str, ...], ...]] = (("boxes",),)
     exact: ClassVar[bool] = True
 
@@ -173,9 +174,26 @@ class Detecting(Variant, frozen=True):
     ) -> dict[str, Figure]:
         return pictures(meter, worst, some, self.threshold)
 
+    def answered(self, output: Any) -> dict[str, Tensor]:
+        """boxes N×T×4, scores N×T and labels N×T of the T = `most` surest objects; a score of 0: there are no more."""
+        scores_NAK, boxes = self._shares(output)
+        classes = scores_NAK.shape[2]
+        values_NM, at_NM = scores_NAK.flatten(1).topk(min(CANDIDATES, scores_NAK.shape[1] * classes), 1)
+        own_NB4, at_NB = (boxes, at_NM // classes) if boxes.ndim == 3 else (boxes.flatten(1, 2), at_NM)
+        own_NM4, labels_NM = own_NB4.gather(1, at_NB[..., None].expand(-1, -1, 4)), at_NM % classes
+        kept_NM = suppressed(own_NM4, labels_NM, self.overlap) & (values_NM > LEAST)
+        scores_NT, place_NT = (values_NM * kept_NM).topk(min(self.most, values_NM.shape[1]), 1)
+        return {
+            "boxes": own_NM4.gather(1, place_NT[..., None].expand(-1, -1, 4)), "scores": scores_NT,
+            "labels": labels_NM.gather(1, place_NT),
+        }  # fmt: skip
+
+    def _shares(self, output: Any) -> tuple[Tensor, Tensor]:
+        """Scores in 0…1, and boxes."""
+        return output[0].float(), output[1].float()
+
     def _found(self, output: Any) -> list[Found]:
-        scores_NAK, boxes = output
-        return [self._of_one(*each) for each in zip(scores_NAK.float(), boxes.float(), strict=True)]
+        return [self._of_one(*each) for each in zip(*self._shares(output), strict=True)]
 
     def _of_one(self, scores_AK: Tensor, boxes: Tensor) -> Found:
         classes = scores_AK.shape[1]
@@ -183,7 +201,7 @@ class Detecting(Variant, frozen=True):
         at, values = at[values > LEAST], values[values > LEAST]
         labels = at % classes
         own = boxes[at // classes] if boxes.ndim == 2 else boxes[at // classes, labels]
-        kept, values = self._kept(own, values, labels)
+        kept, values = (each[: self.most] for each in self._kept(own, values, labels))
         return Found(*(each.cpu().numpy() for each in (own[kept], values, labels[kept])))
 
     def _kept(self, boxes_M4: Tensor, scores_M: Tensor, labels_M: Tensor) -> tuple[Tensor, Tensor]:

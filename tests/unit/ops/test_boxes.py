@@ -9,9 +9,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from visus.ops.boxes import area, clip, from_center, giou, iou, moved, nms, offsets, paired_iou, soft_nms, to_center
+from visus.ops.boxes import (
+    area,
+    clip,
+    from_center,
+    giou,
+    iou,
+    moved,
+    nms,
+    offsets,
+    paired_iou,
+    soft_nms,
+    suppressed,
+    to_center,
+)
 
 
 def some(count: int, seed: int, size: float = 50) -> Tensor:
@@ -105,6 +118,27 @@ def test_suppression_is_that_of_going_box_by_box(
     labels = torch.randint(0, 3, (count,), generator=draws) if classes else None
     with patch("visus.ops.boxes.BLOCK", block):
         assert nms(boxes, scores, threshold, labels).tolist() == plain_nms(boxes, scores, threshold, labels)
+
+
+def test_suppression_as_a_graph_is_that_of_going_box_by_box() -> None:
+    """Several images at once, in one program for any number of them."""
+
+    class Suppressing(nn.Module):
+        def forward(self, boxes_NM4: Tensor, labels_NM: Tensor) -> Tensor:
+            return suppressed(boxes_NM4, labels_NM, 0.4)
+
+    def given(seeds: range) -> tuple[Tensor, Tensor]:
+        draws = torch.Generator().manual_seed(seeds.start)
+        return torch.stack([some(30, seed) for seed in seeds]), torch.randint(0, 3, (len(seeds), 30), generator=draws)
+
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(Suppressing(), given(range(2)), dynamic_shapes=({0: batch}, {0: batch})).module()
+    boxes_NM4, labels_NM = given(range(10, 17))
+    order = -torch.arange(30.0)
+    for boxes, labels, kept in zip(boxes_NM4, labels_NM, program(boxes_NM4, labels_NM), strict=True):
+        assert kept.nonzero()[:, 0].tolist() == plain_nms(boxes, order, 0.4, labels)
+    chain = torch.cat((torch.arange(90.0)[:, None] * torch.tensor([0.4, 0]),) * 2, 1) + torch.tensor([0.0, 0, 1, 1])
+    assert suppressed(chain[None], torch.zeros(1, 90), 0.3)[0].nonzero()[:, 0].tolist() == list(range(0, 90, 2))
 
 
 def test_suppression_along_a_chain() -> None:

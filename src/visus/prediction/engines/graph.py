@@ -8,19 +8,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
-from visus.data.framing import framed
-from visus.data.preprocess import ImagePreprocess
+from visus.data.framing import framed, unframed
+from visus.data.preprocess import ImagePreprocess, Preprocess
 from visus.errors import MissingPart, SpecError
 from visus.nn import Proposing
 from visus.prediction.network import NetworkPredictor
 from visus.spec import tree
+from visus.tasks import Detecting
 
 Given = Literal["placed", "image"]
 INPUT = "input"
@@ -42,12 +43,15 @@ class Graph(nn.Module):
     """A network with its preprocessing: inputs → the tensors of its output.
 
     given: "placed": N×C×H×W uint8, as resized and cut, or N×F float32; "image": N×H×W×C uint8, images of any one size.
+    answers: of a detector what comes out are the objects that are found, with boxes in pixels of what was given; else
+    it is the network's output.
     Raises SpecError for images where the network takes vectors, or windows of images, and for what is no graph.
     """
 
-    def __init__(self, predictor: NetworkPredictor, given: Given = "placed") -> None:
+    def __init__(self, predictor: NetworkPredictor, given: Given = "placed", *, answers: bool = False) -> None:
         super().__init__()
         require_graph(predictor)
+        self.task = predictor.task if answers and isinstance(predictor.task, Detecting) else None
         self.model, self.preprocess, self.given = predictor.model, predictor.preprocess, given
         if given == "image" and not isinstance(self.preprocess, ImagePreprocess):
             raise SpecError("this model takes vectors, not images", "--input placed")
@@ -55,10 +59,22 @@ class Graph(nn.Module):
             raise SpecError("this model sees images window by window, and a graph takes one window", "--input placed")
 
     def forward(self, input: Tensor) -> tuple[Tensor, ...]:
-        if self.given == "image":
-            assert isinstance(self.preprocess, ImagePreprocess)
-            input = framed(self.preprocess, input)
-        return tuple(pytree.tree_leaves(self.model(self.preprocess.normalize(input))))
+        return tuple(self.named(input).values())
+
+    def named(self, input: Tensor) -> dict[str, Tensor]:
+        """What comes out, by name."""
+        preprocess = self.preprocess
+        placed = framed(preprocess, input) if self._of_images(preprocess) else input
+        output = self.model(preprocess.normalize(placed))
+        if self.task is None:
+            return {f"output{number}": each for number, each in enumerate(pytree.tree_leaves(output))}
+        found = self.task.answered(output)
+        if "boxes" in found and self._of_images(preprocess):
+            found["boxes"] = unframed(preprocess, found["boxes"], input)
+        return found
+
+    def _of_images(self, preprocess: Preprocess) -> TypeGuard[ImagePreprocess]:
+        return self.given == "image"
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -80,27 +96,31 @@ def structure(predictor: NetworkPredictor) -> pytree.TreeSpec:
     return pytree.tree_flatten(predictor.network_outputs(example(predictor, 1)))[1]
 
 
-def write_onnx(predictor: NetworkPredictor, path: Path, given: Given = "placed") -> None:
+def write_onnx(
+    predictor: NetworkPredictor, path: Path, given: Given = "placed", *, answers: bool = False
+) -> None:  # fmt: skip
     """Write the graph as an ONNX file, which tells labels and preprocessing in its metadata. Raises MissingPart."""
     try:
         import onnxscript  # noqa: F401
     except ModuleNotFoundError:
         raise MissingPart("onnxscript", "writing ONNX files", "deploy") from None
-    graph = Graph(predictor, given).eval().cpu()
+    graph = Graph(predictor, given, answers=answers).eval().cpu()
     inputs = example(predictor, given=given)
     size = sum(tensor.numel() * tensor.element_size() for tensor in graph.state_dict().values())
     with _quiet():
         program: Any = torch.onnx.export(
             graph, (inputs,), dynamo=True, verbose=False, input_names=[INPUT],
-            output_names=[f"output{index}" for index in range(len(graph(inputs)))], dynamic_shapes=graph.sizes,
+            output_names=list(graph.named(inputs)), dynamic_shapes=graph.sizes,
         )  # fmt: skip
     program.model.metadata_props.update(description(predictor, given))
     program.save(path, external_data=size > LARGE)
 
 
-def write_torch(predictor: NetworkPredictor, path: Path, given: Given = "placed") -> None:
+def write_torch(
+    predictor: NetworkPredictor, path: Path, given: Given = "placed", *, answers: bool = False
+) -> None:  # fmt: skip
     """Write the graph as an exported program of PyTorch."""
-    graph = Graph(predictor, given).eval().cpu()
+    graph = Graph(predictor, given, answers=answers).eval().cpu()
     with _quiet():
         program = torch.export.export(graph, (example(predictor, given=given),), dynamic_shapes=graph.sizes)
         torch.export.save(program, path, extra_files=description(predictor, given))
