@@ -47,6 +47,7 @@ LIKENESSES = (
 )
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def propose(images_NCHW: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """N×B×4 boxes in pixels, B = most, and N×B, whether there is one: large ones come rather first.
 
