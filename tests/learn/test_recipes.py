@@ -16,7 +16,13 @@ from visus.run.watch import Silent
 
 pytestmark = pytest.mark.learn
 RECIPES = list_recipes()
-UNMEASURED = {"bccd-fast-rcnn", "membrane-small", "membrane-unet", "scenes-rcnn", "scenes-segment"}  # to the end, on a machine of their own
+UNMEASURED = {
+    "bccd-fast-rcnn",
+    "membrane-small",
+    "membrane-unet",
+    "scenes-rcnn",
+    "scenes-segment",
+}  # to the end, on a machine of their own
 REAL = {"fashion-mnist": "fashion-mnist", "membrane": "membrane.tar"}  # a set by name → what VISUS_DATA has of it
 LONGEST = 30  # seconds that a recipe may take in every run of the tests
 
