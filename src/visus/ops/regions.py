@@ -22,6 +22,7 @@ LEAST = 6  # pixels there: no box has a shorter side
 SAME = 0.1  # the share of its shorter side by which a box may differ from one that stands for it
 AT_ONCE = 1 << 17  # pixels whose regions grow together
 FLAT = 1e-3  # a squared distance, in variances of the image, that says nothing: where all is alike, size decides
+EXACT = 1024.0  # to one part in so many features are rounded: then sums of them are exact, and alike on all machines
 CHANCE = 1e-6  # the share of a cost that is by chance, so that of many equal ones some are the least around
 START = 2.0  # the cost up to which pixels are merged before the hierarchies part
 
@@ -47,6 +48,7 @@ LIKENESSES = (
 )
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def propose(images_NCHW: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """N×B×4 boxes in pixels, B = most, and N×B, whether there is one: large ones come rather first.
 
@@ -163,7 +165,8 @@ def _pixels(pixels_NCHW: Tensor) -> tuple[_Regions, np.ndarray]:
     wide = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     steps = torch.cat((wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2], wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]), 1)
     busy = F.avg_pool2d(F.pad(steps.abs(), (1, 1, 1, 1), mode="replicate"), 3, 1)
-    features = torch.cat((grey, centred - grey, busy), 1).permute(0, 2, 3, 1).flatten(0, 2).numpy()
+    known = torch.cat((grey, centred - grey, busy), 1).permute(0, 2, 3, 1).flatten(0, 2)
+    features = np.rint(known.numpy() * EXACT) / EXACT
     place = np.arange(count * rows * columns).reshape(count, rows, columns)
     beside, below = (place[:, :, :-1], place[:, :, 1:]), (place[:, :-1], place[:, 1:])
     pairs = np.stack([np.concatenate((one.ravel(), other.ravel())) for one, other in zip(beside, below, strict=True)])
