@@ -18,11 +18,16 @@ pytestmark = pytest.mark.learn
 RECIPES = list_recipes()
 # to the end, on a machine of their own
 UNMEASURED = {
-    "bccd", "bccd-fast-rcnn", "membrane-small", "membrane-unet", "scenes-detect", "scenes-localise", "scenes-rcnn",
-    "scenes-segment",
+    "bccd", "bccd-fast-rcnn", "bccd-quick", "bccd-yolo", "denoise-25", "membrane-small", "membrane-unet", "scenes-detect",
+    "scenes-localise", "scenes-rcnn", "scenes-segment",
 }  # fmt: skip
 # a set by name → what VISUS_DATA has of it
-REAL = {"fashion-mnist": "fashion-mnist", "membrane": "membrane.tar", "bccd": "bccd.tar"}
+REAL = {
+    "fashion-mnist": "fashion-mnist",
+    "membrane": "membrane.tar",
+    "bccd": "bccd.tar",
+    "denoise": "greyscale-denoise.tar",
+}
 LONGEST = 30  # seconds that a recipe may take in every run of the tests
 
 
