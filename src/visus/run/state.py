@@ -42,6 +42,10 @@ class State:
                     self.sums[key] = self.sums.get(key, 0.0) + value
         steps.clear()
 
+    def stale(self, patience: int | None) -> bool:
+        """Whether the best epoch is more than this many epochs ago; None: never."""
+        return patience is not None and self.best is not None and len(self.history) - 1 - self.best > patience
+
 
 def to_checkpoint(
     state: State, model: nn.Module, average: nn.Module | None, learners: Sequence[Learner], facts: Mapping[str, Any],

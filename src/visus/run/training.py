@@ -243,7 +243,6 @@ class _Training:
 
     def _train(self, state: State, events: Events | None, asked: threading.Event) -> None:
         if not self.learners:
-            self.plan.task.calibrate(self.model, self.loaders["train"].evaluate())
             return
         schedule, epochs = self.recipe.schedule, self.recipe.budget.epochs
         batches: Any = self._training_loader.train(state.step * self.turns)
@@ -272,7 +271,9 @@ class _Training:
                     self._end_epoch(state, epoch, step.rate, events)
                     self._mode(epoch)
                     self._save(state)
-                    if self._enough(state, epochs):
+                    if len(state.history) < epochs and state.stale(self.recipe.budget.patience):
+                        risen = (state.best or 0) + 1
+                        self.say(f"stopped early: the validation score hasn't risen since epoch {risen}")
                         break
                     began = time.perf_counter() - state.seconds  # measuring and saving aren't training
                 if self.ranks.any(asked.is_set()):
@@ -317,15 +318,6 @@ class _Training:
             if self.ranks.first:
                 write(self.folder.checkpoints / f"best{SUFFIX}", Checkpoint(tensors, facts))
 
-    def _enough(self, state: State, epochs: int) -> bool:
-        patience = self.recipe.budget.patience
-        if patience is None or state.best is None or len(state.history) >= epochs:
-            return False
-        if len(state.history) - 1 - state.best <= patience:
-            return False
-        self.say(f"stopped early: the validation score hasn't risen since epoch {state.best + 1}")
-        return True
-
     def _save(self, state: State) -> None:
         facts = {"fingerprint": self.fingerprint, "version": __version__, "fixed": self.start.digest()}
         found = to_checkpoint(state, self.model, self.average, self.learners, facts, self.ranks)
@@ -346,7 +338,7 @@ class _Training:
             weights = self.ranks.share(lambda: self._best(best))
             for model in (self.kept, self.model):  # an average goes where the whole network finds it too
                 put(model, weights, str(best))
-            self.plan.task.calibrate(self.kept, self.loaders["train"].evaluate())
+        self.plan.task.calibrate(self.kept, self.loaders["train"].evaluate())
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
             prepared, batch = self.loaders[split].prepared, self.loaders[split].batch
