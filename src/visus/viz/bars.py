@@ -1,8 +1,9 @@
-"""Bars: a single prediction, and how many samples each class has."""
+"""Bars: a single prediction, how well each class is met, and how many samples each has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from visus.viz import style
 from visus.viz.sheets import show
 
 _NAMED = 40  # up to as many classes get bars with their names
+_LOWEST = 60  # classes that have a bar for how well they are met
 _ENDS = 8
 _ENDS_OF_SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -55,6 +57,27 @@ def top(
     axes.xaxis.set_major_formatter(lambda share, _: style.percent(share, 0 if end >= 0.05 else 1))
     axes.spines["bottom"].set_visible(False)
     axes.spines["left"].set_visible(True)
+    return drawn
+
+
+def lowest(scores: Mapping[str, Sequence[float]], labels: Sequence[str], every: str, few: str) -> Figure:
+    """Two scores in 0…1 of each class side by side, the lowest of the first on top; of more than 60 classes the lowest.
+
+    Classes of which the first is NaN have none. every, few: titles, "The 60 …" of the second.
+    """
+    first = next(iter(scores.values()))
+    order = [each for each in np.argsort(first, kind="stable").tolist() if not isnan(first[each])]
+    cut = order[:_LOWEST]
+    drawn = style.figure(6.4, 1.3 + 0.3 * max(len(cut), 1))
+    axes = style.panel(drawn.subplots(), every if len(cut) == len(order) else f"The {_LOWEST} {few}", grid="x")
+    y = np.arange(len(cut))
+    for (name, values), shift, color in zip(scores.items(), (-0.19, 0.19), (style.BLUE, style.SKY), strict=True):
+        bars = axes.barh(y + shift, [values[each] for each in cut], height=0.34, color=color, label=name)
+        axes.bar_label(bars, [f"{values[each]:.3f}" for each in cut], padding=3, **style.words(style.SMALL))
+    axes.set_yticks(y, [style.label(labels[each], 24) for each in cut], color=style.INK)
+    axes.set(xlim=(0, 1.12), ylim=(len(cut) - 0.45, -0.55))
+    if cut:
+        drawn.legend(loc="outside lower left", ncols=2, **_legend())
     return drawn
 
 

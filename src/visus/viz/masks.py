@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from visus.viz import style
+from visus.viz.bars import lowest
 from visus.viz.objects import picture
 from visus.viz.sheets import colour
 
 _OVER = 0.55  # of a pixel's colour over an image is its class's
 _NAMED = 20  # classes that a legend names
-_BARS = 60  # classes that have a bar
 
 
 def mask_palette() -> np.ndarray:
@@ -58,19 +57,5 @@ def masked(image: np.ndarray, mask: np.ndarray, names: Sequence[str], text: str,
 
 def overlaps(iou: Sequence[float], dice: Sequence[float], names: Sequence[str]) -> Figure:
     """Intersection over union and Dice coefficient of each class that occurs; of more than 60 the lowest."""
-    order = [each for each in np.argsort(iou, kind="stable").tolist() if not isnan(iou[each])]
-    cut = order[:_BARS]
-    drawn = style.figure(6.4, 1.3 + 0.3 * max(len(cut), 1))
-    title = "How well each class is met" if len(cut) == len(order) else f"The {_BARS} classes that are met worst"
-    axes = style.panel(drawn.subplots(), title, grid="x")
-    y = np.arange(len(cut))
-    for shift, values, color, name in (
-        (-0.19, iou, style.BLUE, "intersection over union"), (0.19, dice, style.SKY, "Dice (F1)"),
-    ):  # fmt: skip
-        bars = axes.barh(y + shift, [values[each] for each in cut], height=0.34, color=color, label=name)
-        axes.bar_label(bars, [f"{values[each]:.3f}" for each in cut], padding=3, **style.words(style.SMALL))
-    axes.set_yticks(y, [style.label(names[each], 24) for each in cut], color=style.INK)
-    axes.set(xlim=(0, 1.12), ylim=(len(cut) - 0.45, -0.55))
-    if cut:
-        drawn.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=style.INK, fontsize=style.SMALL)
-    return drawn
+    found = {"intersection over union": iou, "Dice (F1)": dice}
+    return lowest(found, names, "How well each class is met", "classes that are met worst")

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from visus.viz import style
+from visus.viz.bars import lowest
 from visus.viz.sheets import colour, show
 
 _CURVES = 12  # classes that have a curve of their own
-_BARS = 60  # classes that have a bar
 
 
 def palette(number: int) -> str:
@@ -98,19 +98,5 @@ def precision_recall(
 
 def precisions(at_half: Sequence[float], mean: Sequence[float], labels: Sequence[str]) -> Figure:
     """Average precision of each class at IoU 0.5, and the mean over 0.5…0.95; of more than 60 classes the lowest."""
-    order = [each for each in np.argsort(at_half, kind="stable").tolist() if not isnan(at_half[each])]
-    cut = order[:_BARS]
-    drawn = style.figure(6.4, 1.3 + 0.3 * max(len(cut), 1))
-    title = "Average precision of each class" if len(cut) == len(order) else f"The {_BARS} lowest average precisions"
-    axes = style.panel(drawn.subplots(), title, grid="x")
-    y = np.arange(len(cut))
-    for shift, values, color, name in (
-        (-0.19, at_half, style.BLUE, "IoU 0.5"), (0.19, mean, style.SKY, "IoU 0.5…0.95"),
-    ):  # fmt: skip
-        bars = axes.barh(y + shift, [values[each] for each in cut], height=0.34, color=color, label=name)
-        axes.bar_label(bars, [f"{values[each]:.3f}" for each in cut], padding=3, **style.words(style.SMALL))
-    axes.set_yticks(y, [style.label(labels[each], 24) for each in cut], color=style.INK)
-    axes.set(xlim=(0, 1.12), ylim=(len(cut) - 0.45, -0.55))
-    if cut:
-        drawn.legend(loc="outside lower left", ncols=2, frameon=False, labelcolor=style.INK, fontsize=style.SMALL)
-    return drawn
+    found = {"IoU 0.5": at_half, "IoU 0.5…0.95": mean}
+    return lowest(found, labels, "Average precision of each class", "lowest average precisions")

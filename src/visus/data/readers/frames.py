@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal, final, overload
 
@@ -32,8 +33,25 @@ class Headers:
         return height, width, orientation
 
 
+class Made(Sequence[Target]):
+    """Targets that are made when they are asked for."""
+
+    @abstractmethod
+    def made(self, row: int) -> Target:
+        """That of a row, from 0. May raise UnreadableImage."""
+
+    @overload
+    def __getitem__(self, row: int) -> Target: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Target]: ...
+    def __getitem__(self, row: int | slice) -> Target | list[Target]:
+        if isinstance(row, slice):
+            return [self.made(each) for each in range(*row.indices(len(self)))]
+        return self.made(row)
+
+
 @final
-class Beside(Sequence[Target]):
+class Beside(Made):
     """What is wanted of images and lies in files of its own, a mask or an image, read when it is asked for.
 
     read: a file's pixels, upright as the file itself says, and the orientation that was undone.
@@ -50,14 +68,8 @@ class Beside(Sequence[Target]):
     def __len__(self) -> int:
         return len(self.wanted)
 
-    @overload
-    def __getitem__(self, row: int) -> Target: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Target]: ...
-    def __getitem__(self, row: int | slice) -> Target | list[Target]:
+    def made(self, row: int) -> Target:
         """Raises UnreadableImage where it can't be read, or isn't of the image's size."""
-        if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
         found, own = self.pixels(self.wanted[row])
         height, width, orientation = self.headers[row]
         stored = (width, height) if orientation >= 5 else (height, width)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, final, overload
+from typing import Literal, NamedTuple, final
 
 import numpy as np
 
 from visus.data.image import header, printable, upright
-from visus.data.readers.frames import Headers, turn_boxes
+from visus.data.readers.frames import Headers, Made, turn_boxes
 from visus.data.readers.outlines import outline_masks, painted, scaled
 from visus.data.samples import Stored
 from visus.data.types import VOID, Boxes, Skipped, Target
@@ -143,7 +143,7 @@ def shared_names(labels: Sequence[str]) -> list[str]:
 
 
 @final
-class ObjectTargets(Sequence[Target]):
+class ObjectTargets(Made):
     """Boxes, outlines or painted masks of images, made when they are asked for, upright as the images are.
 
     way: "boxes"; "objects", boxes with the mask of each; "mask", the class of each pixel: 0 where there is no object,
@@ -157,13 +157,7 @@ class ObjectTargets(Sequence[Target]):
     def __len__(self) -> int:
         return len(self.marks)
 
-    @overload
-    def __getitem__(self, row: int) -> Target: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Target]: ...
-    def __getitem__(self, row: int | slice) -> Target | list[Target]:
-        if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
+    def made(self, row: int) -> Target:
         marks, height, width = self.turned(row)
         crowd, difficult = (each if each.any() else None for each in (marks.crowd, marks.difficult))
         areas = np.where(np.isnan(marks.areas), (marks.xyxy[:, 2:] - marks.xyxy[:, :2]).prod(1), marks.areas)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple, final, overload
+from typing import NamedTuple, final
 
 from msgspec.structs import replace as changed
 
@@ -16,7 +16,7 @@ from visus.data.dataset import Data, Dataset, split_order, threaded
 from visus.data.image import printable
 from visus.data.readers.base import Layout
 from visus.data.readers.finder import Finder, read_bytes_of, read_text, split_of, stem
-from visus.data.readers.frames import Beside
+from visus.data.readers.frames import Beside, Made
 from visus.data.readers.listing import SPLITS, Listing, Parts, few, in_order, shown
 from visus.data.readers.numbering import numbering_of, read_classes
 from visus.data.readers.objects import Object, ObjectTargets, gathered, size_of
@@ -255,7 +255,7 @@ def _boxes(
 
 
 @final
-class Both(Sequence[Target]):
+class Both(Made):
     """Boxes of one, masks of another."""
 
     def __init__(self, boxes: Sequence[Target], masks: Sequence[Target]) -> None:
@@ -264,13 +264,7 @@ class Both(Sequence[Target]):
     def __len__(self) -> int:
         return len(self.boxes)
 
-    @overload
-    def __getitem__(self, row: int) -> Target: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Target]: ...
-    def __getitem__(self, row: int | slice) -> Target | list[Target]:
-        if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
+    def made(self, row: int) -> Target:
         return replace(self.boxes[row], mask=self.masks[row].mask)
 
 
