@@ -26,7 +26,7 @@ class UNetDecoder(Variant, frozen=True, tag="unet"):
 
     width: Count = 16
     most: Count = 256
-    norm: BatchNorm | None = BatchNorm()
+    norm: BatchNorm = BatchNorm()
 
     def build(self, network: Network, shape: tuple[int, ...], outputs: int) -> nn.Module:
         """N×shape in, N×outputs×H×W out. Raises ModelError for vectors and for networks without maps."""
@@ -44,8 +44,7 @@ class UNetDecoder(Variant, frozen=True, tag="unet"):
                 steps.append((before, None))
             steps.append((stride, last.get(stride)))
         widths = [min(self.width * stride, self.most) for stride, _ in steps]
-        norm = None if self.norm is None else self.norm.build
-        return Expanding(backbone, last[coarse], steps, widths, outputs, norm)
+        return Expanding(backbone, last[coarse], steps, widths, outputs, self.norm.build)
 
 
 class ValidUNetDecoder(Variant, frozen=True, tag="unet-valid"):
@@ -112,7 +111,7 @@ class SegNet(Variant, frozen=True, tag="segnet"):
     took them from. The paper's is over `vgg16_bn`. norm: after each of its convolutions but the last.
     """
 
-    norm: BatchNorm | None = BatchNorm()
+    norm: BatchNorm = BatchNorm()
 
     def build(self, network: Network, shape: tuple[int, ...], outputs: int) -> nn.Module:
         """N×shape in, N×outputs×H×W out. Raises ModelError for other networks than VGG."""
@@ -121,9 +120,8 @@ class SegNet(Variant, frozen=True, tag="segnet"):
         shape = require_maps(shape)
         if not isinstance(network, VGG):
             raise ModelError("the decoder segnet undoes the poolings of VGG", "--model vgg16_bn, or the decoder unet")
-        norm = None if self.norm is None else self.norm.build
         counts = [len(sizes) for sizes in network.kernels]
-        return Unpooling(network.build(shape), counts, outputs, norm)
+        return Unpooling(network.build(shape), counts, outputs, self.norm.build)
 
 
 Decoder = UNetDecoder | ValidUNetDecoder | FCN | SegNet

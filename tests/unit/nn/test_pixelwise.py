@@ -48,7 +48,7 @@ def test_an_fcns_pooled_maps_are_vggs_own():
 
 def test_segnet_puts_values_where_pooling_took_them_from():
     torch.manual_seed(0)
-    model = SegNet(norm=None).build(VGG(kernels=((3,),), widths=(4,)), (3, 8, 9), 5).eval()
+    model = SegNet().build(VGG(kernels=((3,),), widths=(4,)), (3, 8, 9), 5).eval()
     seen = []
     model.last.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
     x = torch.randn(1, 3, 8, 9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import torch
@@ -33,8 +34,8 @@ class Fitted:
 def fit(stored: Stored, readings: Sequence[Network], shape: tuple[int, int, int]) -> Fitted:
     """The state of the first of these readings of a network that an ONNX graph is of.
 
-    shape: C×H×W of the images; the channels are those that the graph's first layer takes. Raises Unlike that says what
-    keeps the first reading from being the graph's.
+    shape: C×H×W of the images; the channels are those that the graph's first layer takes, unless the network makes
+    others of them first. Raises Unlike that says what keeps the first reading from being the graph's.
     """
     theirs = onnx.layers_of(stored.nodes, stored.tensors)
     weighted = [layer for layer in theirs if layer.kind == "weights"]
@@ -43,9 +44,9 @@ def fit(stored: Stored, readings: Sequence[Network], shape: tuple[int, int, int]
     classes, first = weighted[-1].shape[0], weighted[0]
     channels = first.shape[1] * first.shape[-1] if first.window is not None else shape[0]
     failures: list[Unlike] = []
-    for spec in readings:
+    for spec, count in product(readings, dict.fromkeys((channels, shape[0]))):
         try:
-            return _fit(theirs, spec, (channels, *shape[1:]), classes)
+            return _fit(theirs, spec, (count, *shape[1:]), classes)
         except Unlike as failure:
             failures.append(failure)
     raise failures[0]
