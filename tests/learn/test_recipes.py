@@ -18,7 +18,7 @@ pytestmark = pytest.mark.learn
 RECIPES = list_recipes()
 # to the end, on a machine of their own
 UNMEASURED = {
-    "bccd", "bccd-fast-rcnn", "bccd-quick", "bccd-yolo", "denoise-25", "membrane-small", "membrane-unet",
+    "bccd", "bccd-fast-rcnn", "bccd-yolo", "denoise-25", "membrane-small", "membrane-unet",
     "scenes-detect", "scenes-localise", "scenes-rcnn", "scenes-segment",
 }  # fmt: skip
 # a set by name → what VISUS_DATA has of it

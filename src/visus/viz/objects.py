@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan
+from pathlib import PurePosixPath
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def pairs(
             axes.set_axis_off()
             continue
         show(axes, (left, right)[side][row])
-        name = style.label(names[row], 26) if side == 0 else ""
+        name = style.label(PurePosixPath(names[row]).name, 26) if side == 0 else ""
         axes.set_title(heads[side], loc="left", pad=3, **style.words(style.SMALL, style.INK))
         axes.set_xlabel(name, loc="left", **style.words(7))
     return drawn
