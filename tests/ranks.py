@@ -102,22 +102,28 @@ def main() -> None:
     for name in (work.partition(":")[0], *SLOW):
         importlib.import_module(name)  # once, and not in each
     torch.set_num_threads(1)
-    started, stores = [], []
+    started, told, stores = [], [], []
     for number, (count, words) in enumerate(zip(map(int, jobs[::2]), jobs[1::2], strict=True)):
         place = Path(folder) / str(number)
         place.mkdir(parents=True)
-        stores.append(torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
         children = []
         for rank in range(count):
+            reading, writing = os.pipe()
             child = os.fork()
             if not child:
                 os.dup2(os.open(place / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-                os.environ.update(variables(rank, count, stores[-1].port))
+                os.environ.update(variables(rank, count, int(os.read(reading, 8))))
                 status = called(work, place, words.split(), rank)
                 sys.stderr.flush()
                 os._exit(status)
             children.append(child)
+            told.append((number, writing))
         started.append(children)
+    # only now, for a store answers in threads, and a lock that one of them holds would stay shut in a forked process
+    for _ in started:
+        stores.append(torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
+    for number, writing in told:
+        os.write(writing, str(stores[number].port).encode())
     sys.stdout.write(json.dumps([ended(children) for children in started]))
 
 

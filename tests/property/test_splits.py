@@ -1,8 +1,10 @@
 """Whatever the samples are: a partition, class by class, duplicates together, and the same for the same seed."""
 
 from collections import Counter, defaultdict
+from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +12,7 @@ from visus.data.dataset import Data, Dataset
 from visus.data.samples import ArraySamples, Rows
 from visus.data.splits import LEAST, divide
 from visus.data.types import Schema, Target
+from visus.errors import DataError
 
 Drawn = list[tuple[int, int]]  # of each sample, its label and which content of that label it has
 
@@ -85,3 +88,20 @@ def test_another_seed_gives_another_split(seed, step):
     first, other = (divide(dataset(drawn, per_label=True), Data(), each) for each in (seed, seed + step))
     assert rows(first, "test") != rows(other, "test")
     assert rows(first, "val") != rows(other, "val")
+
+
+@given(distinct, st.floats(0.1, 0.45), st.floats(0.1, 0.45), st.integers(0, 2**32))
+def test_whole_classes_are_set_apart(drawn, val, test, seed):
+    count = len({label for _, label in drawn})
+    data = Data(val=val, test=test, apart="classes")
+    if max(1, round(val * count)) + max(1, round(test * count)) >= count:
+        with pytest.raises(DataError, match="too few"):
+            divide(dataset(drawn, per_label=True), data, seed)
+        return
+    parts = {
+        split: rows(divide(dataset(drawn, per_label=True), data, seed), split) for split in ("train", "val", "test")
+    }
+    assert sorted(sum(parts.values(), [])) == list(range(len(drawn)))  # noqa: RUF017 — three lists
+    classes = [{drawn[row][1] for row in part} for part in parts.values()]
+    assert not any(one & other for one, other in combinations(classes, 2))
+    assert [len(each) for each in classes[1:]] == [max(1, round(share * count)) for share in (val, test)]

@@ -31,7 +31,8 @@ class Data(Spec, frozen=True):
     dir: where named sets are looked for first. target: a table's target column, or columns; None: chosen by its name.
     numbers: what whole numbers in it are: "classes" or "values"; None: chosen by the column's name and contents.
     count: how many samples `scenes` draws for training.
-    val, test: the shares set apart, class by class, where the source doesn't bring that split.
+    val, test: the shares set apart where the source doesn't bring that split. apart: what that is: "samples", class by
+    class; or whole "classes", so that what is learnt is tried on classes that were never seen.
     final: the split that results are reported on; "val" where a source calls it so and brings no other: some of train
     then chooses the model.
     seed: of that division; None: the recipe's. Networks that differ in their seed and share this one can be fused.
@@ -48,6 +49,7 @@ class Data(Spec, frozen=True):
     count: Annotated[int, msgspec.Meta(ge=1)] | None = None
     val: Share = 0.1
     test: Share = 0.2
+    apart: Literal["samples", "classes"] = "samples"
     final: Literal["test", "val"] = "test"
     seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
     allow_empty: bool = False

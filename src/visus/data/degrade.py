@@ -39,8 +39,9 @@ WIDEST = 64.0  # pixels: the largest blur
 
 
 class Noise(Variant, frozen=True, tag="noise"):
-    """White Gaussian noise, added to every value. sigma: its standard deviation, of values 0…255; or the least and the
-    greatest, and each image has its own between them (blind denoising)."""
+    """White Gaussian noise, added to every value. sigma: its standard deviation, of values 0…255, and of vectors in
+    standard deviations of each feature; or the least and the greatest, and each input has its own between them (blind
+    denoising)."""
 
     sigma: Level | Levels = 25.0
 
@@ -49,8 +50,8 @@ class Noise(Variant, frozen=True, tag="noise"):
         return f"Gaussian noise of σ {_between(self.sigma)}"
 
     def apply(self, x_NCHW: Tensor, draws: torch.Generator) -> Tensor:
-        """N×C×H×W in and out."""
-        sigma_N111 = _drawn(self.sigma, len(x_NCHW), draws).view(-1, 1, 1, 1).to(x_NCHW.device)
+        """N×C×H×W, or N×F, in and out."""
+        sigma_N111 = _drawn(self.sigma, len(x_NCHW), draws).view(-1, *[1] * (x_NCHW.ndim - 1)).to(x_NCHW.device)
         there = _on(x_NCHW.device, draws)
         noise_NCHW = torch.randn(x_NCHW.shape, generator=there, device=x_NCHW.device)
         return noise_NCHW.mul_(sigma_N111).add_(x_NCHW)
@@ -168,19 +169,24 @@ class Rounded(Variant, frozen=True, tag="rounded"):
 Degradation = Noise | Poisson | Blur | JPEG | Missing | Rounded
 
 
-def degrade(x_NCHW: Tensor, steps: Sequence[Degradation], draws: torch.Generator) -> Tensor:
-    """Images N×C×H×W of values 0…255, made worse step by step: float32, and a function of them and of `draws` alone."""
+def degrade(x_NCHW: Tensor, steps: Sequence[Degradation], draws: torch.Generator, unit: Tensor | None = None) -> Tensor:
+    """Images N×C×H×W of values 0…255, made worse step by step: float32, and a function of them and of `draws` alone;
+    as they are without a step. unit: of vectors N×F, what each feature is measured in.
+    """
+    if not steps:
+        return x_NCHW
     x_NCHW = x_NCHW.float()
+    if unit is not None:
+        x_NCHW = x_NCHW / unit
     for step in steps:
         x_NCHW = step.apply(x_NCHW, draws)
-    return x_NCHW
+    return x_NCHW if unit is None else x_NCHW * unit
 
 
-def degraded(batch: Batch, steps: Sequence[Degradation], draws: torch.Generator) -> Batch:
-    """A batch of clean images as pairs: the input is made worse, and what is wanted is the image as it was."""
-    return changed(
-        batch, inputs=degrade(batch.inputs, steps, draws), target=changed(batch.target, image=batch.inputs)
-    )  # fmt: skip
+def degraded(batch: Batch, steps: Sequence[Degradation], draws: torch.Generator, unit: Tensor | None = None) -> Batch:
+    """A batch of clean inputs as pairs: the input is made worse, and what is wanted is what it was."""
+    worse = degrade(batch.inputs, steps, draws, unit)
+    return changed(batch, inputs=worse, target=changed(batch.target, image=batch.inputs))
 
 
 def described(steps: Sequence[Degradation]) -> str:

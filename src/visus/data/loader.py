@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Protocol, final
 
@@ -21,8 +22,8 @@ from torch import Tensor
 
 from visus.data.augment import Augment
 from visus.data.degrade import Degradation, degraded
-from visus.data.order import epoch_order
-from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
+from visus.data.order import epoch_order, in_groups
+from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, VectorPreprocess, as_tensor
 from visus.data.samples import Samples
 from visus.data.source import PLAIN, Resources, Source
 from visus.data.types import Batch, Schema, Skipped, Target, Targets, sent
@@ -170,8 +171,9 @@ class Loader:
     """Batches of a prepared split, normalised, on a device.
 
     channels_last: how images lie in memory there. classes: of the labels, for augment's mixing.
-    degrade: what is done to clean images, anew each time.
+    degrade: what is done to inputs that are also what is wanted, anew each time; None: the data have what is wanted.
     rank, ranks: of several processes that train together, each takes its part of every training batch.
+    each: how many samples of a class follow one another in training batches; None: classes don't matter.
     """
 
     prepared: Prepared
@@ -184,11 +186,21 @@ class Loader:
     channels_last: bool = False
     rank: int = 0
     ranks: int = 1
-    degrade: tuple[Degradation, ...] = ()
+    degrade: tuple[Degradation, ...] | None = None
+    each: int | None = None
 
     def __len__(self) -> int:
         """Batches an epoch of training: a last one that isn't full is left out, unless it is the only one."""
-        return max(1, len(self.prepared.rows) * self._often // self.batch)
+        count = len(self.prepared.rows)
+        if self.each is not None:
+            count = int((torch.bincount(self._label) // self.each * self.each).sum())
+        return max(1, count * self._often // self.batch)
+
+    @cached_property
+    def _label(self) -> Tensor:
+        """The class of each sample, N int64."""
+        samples = self.prepared.samples
+        return torch.tensor([samples.target(row).label for row in self.prepared.rows.tolist()])
 
     @property
     def _often(self) -> int:
@@ -219,10 +231,12 @@ class Loader:
                     each.cancel()
 
     def evaluate(self) -> Iterator[Batch]:
-        """Every sample once, in order, neither augmented nor degraded."""
+        """Every sample once, in order, neither augmented nor degraded, with what is wanted of copies."""
         together = 1 if isinstance(self.prepared, Whole) else self.batch
         for positions in torch.split(torch.arange(len(self.prepared.rows)), together):
             batch = self.prepared.gather(positions)
+            if self.degrade is not None:
+                batch = replace(batch, target=replace(batch.target, image=batch.inputs))
             yield self._to_device(replace(batch, inputs=self.preprocess.normalize(sent(batch.inputs, self.device))))
 
     def _numbers(self, step: int) -> Iterator[tuple[int, int, Tensor]]:
@@ -231,6 +245,8 @@ class Loader:
             random = generator(self.seed, epoch)
             parts = [epoch_order(self.prepared.samples, self.prepared.rows, random) for _ in range(self._often)]
             order = torch.cat(parts)
+            if self.each is not None:
+                order = in_groups(order, self._label, self.each)
             for index in range(first, len(self)):
                 whole = order[index * self.batch : (index + 1) * self.batch]
                 yield epoch, index, whole.tensor_split(self.ranks)[self.rank]
@@ -243,19 +259,24 @@ class Loader:
         else:
             batch = self.prepared.gather(positions)
         batch = replace(batch, inputs=sent(batch.inputs, self.device))
-        if isinstance(self.preprocess, ImagePreprocess) and (self.degrade or not self.augment.idle()):
-            batch = self.augment.apply(batch, draws, self.preprocess.fill)
-            if self.degrade:
-                batch = degraded(batch, self.degrade, draws)
-            batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
-            return self._to_device(self.augment.mix(batch, self.classes, draws))
-        return self._to_device(replace(batch, inputs=self.preprocess.normalize(batch.inputs)))
+        augmented = isinstance(self.preprocess, ImagePreprocess) and not self.augment.idle()
+        if augmented:
+            batch = self.augment.apply(batch, draws, self._image.fill)
+        if self.degrade is not None:
+            batch = degraded(batch, self.degrade, draws, unit_of(self.preprocess))
+        batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
+        return self._to_device(self.augment.mix(batch, self.classes, draws) if augmented else batch)
 
     def _to_device(self, batch: Batch) -> Batch:
         inputs = batch.inputs
         if self.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return Batch(inputs, batch.target.to(self.device), batch.rows)
+
+
+def unit_of(preprocess: Placing) -> Tensor | None:
+    """What the features of vectors are measured in, F; None for images."""
+    return torch.tensor(preprocess.std) if isinstance(preprocess, VectorPreprocess) else None
 
 
 def generator(seed: int, *numbers: int) -> torch.Generator:

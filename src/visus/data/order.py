@@ -29,3 +29,19 @@ def epoch_order(samples: Samples, rows: Tensor, random: torch.Generator) -> Tens
     window = place[torch.from_numpy(shard)] // WINDOW
     mixed = torch.randperm(len(rows), generator=random)
     return mixed[torch.argsort(window[mixed], stable=True)]
+
+
+def in_groups(order: Tensor, label: Tensor, each: int) -> Tensor:
+    """The positions of an order so that `each` of them after another have one label; what is left of a label, fewer
+    than that, is left out.
+
+    order: N int64, an epoch's. label: int64, of every position. The groups follow one another as their first members
+    did, and their members among themselves too.
+    """
+    place = torch.argsort(label[order], stable=True)  # label by label, in the epoch's order
+    sorted_N = label[order[place]]
+    start_N = torch.searchsorted(sorted_N, sorted_N)
+    group_N = (torch.arange(len(order)) - start_N) // each
+    counts_N = torch.searchsorted(sorted_N, sorted_N, right=True) - start_N
+    full = place[group_N < counts_N // each].view(-1, each)
+    return order[full[full[:, 0].argsort()].flatten()]

@@ -26,7 +26,8 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
     - train and val: nothing is set apart for a test, and a note says what that means; with data.final = "val" that
       split is the test, and data.val is a share of train.
     A share of 0 makes no split. Division is class by class where samples have one label each, at random otherwise;
-    exact duplicates stay together; classes of fewer than 3 samples stay in train. seed: equal seeds, equal splits;
+    exact duplicates stay together; classes of fewer than 3 samples stay in train. Where data.apart is "classes", whole
+    classes are set apart, and duplicates aren't looked for. seed: equal seeds, equal splits;
     where there is a data.seed, that one holds.
     Rows keep their order. Notes tell of duplicates between splits that the source brings.
     Raises DataError where there are no training samples, SpecError for shares that leave none.
@@ -57,13 +58,20 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
         whole = splits["train"]
         by_label = "label" in dataset.schema.targets
         labels = [whole.target(row).label if by_label else None for row in range(len(whole))]
-        for split, rows in _carve(labels, known["train"], shares, seed if data.seed is None else data.seed).items():
+        chosen = seed if data.seed is None else data.seed
+        whole_classes = data.apart == "classes"
+        carved = (
+            _carve_classes(labels, shares, chosen) if whole_classes else _carve(labels, known["train"], shares, chosen)
+        )
+        for split, rows in carved.items():
             if rows:
                 splits[split] = Rows(whole, rows)
             else:
                 notes.append(f"too few samples to set some apart for {split}")
         names = dataset.schema.labels
-        if rare := [names[label] for label, count in sorted(_counts(labels).items()) if count < LEAST]:
+        if not whole_classes and (
+            rare := [names[label] for label, count in sorted(_counts(labels).items()) if count < LEAST]
+        ):
             notes.append(f"classes of fewer than {LEAST} samples, all of them in train: {few(rare)}")
     if "val" in splits and "test" not in splits:
         notes.append("there is no test split: figures are on the validation samples, which also chose the model")
@@ -118,6 +126,28 @@ def _carve(labels: list[int | None], digest: list[bytes], shares: dict[str, floa
     rows = {split: sorted(chain.from_iterable(groups)) for split, groups in taken.items()}
     left = set(range(len(labels))).difference(*rows.values())
     return {"train": sorted(left)} | rows
+
+
+def _carve_classes(labels: list[int | None], shares: dict[str, float], seed: int) -> dict[str, list[int]]:
+    """The rows, ascending, of "train" and of each split with a share, which has all samples of its classes."""
+    classes = sorted(_counts(labels))
+    if None in labels:
+        raise SpecError("data.apart = classes, and these samples don't have a class each", "leave it out")
+    random = np.random.default_rng(np.random.SeedSequence(seed))
+    random.shuffle(classes)
+    of: dict[int | None, str] = dict.fromkeys(classes, "train")
+    for split, share in shares.items():
+        count = max(1, round(share * len(of))) if share else 0
+        taken, classes = classes[:count], classes[count:]
+        of |= dict.fromkeys(taken, split)
+    if not classes:
+        raise DataError(f"{len(of)} classes are too few to set whole ones apart", "--set data.apart=samples")
+    rows: dict[str, list[int]] = {
+        split: [] for split in ("train", *(split for split, share in shares.items() if share))
+    }
+    for row, label in enumerate(labels):
+        rows[of[label]].append(row)
+    return rows
 
 
 def _quotas(

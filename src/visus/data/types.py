@@ -85,7 +85,7 @@ class Target:
 
     label: the class. labels: the classes that apply (multi-label). values: numbers (regression).
     boxes: objects. mask: H×W uint8, the class of each pixel, VOID where unknown.
-    captions: sentences. image: H×W×C uint8, the image wanted (restoration).
+    captions: sentences. image: H×W×C uint8, the image wanted; or F float32, the vector.
     """
 
     label: int | None = None
@@ -109,7 +109,7 @@ class Targets:
     """The targets of many samples, a column a field.
 
     label: N int64, or N×K float32 once mixed. labels: N×K float32 of 0 and 1. values: N×V float32.
-    boxes, captions: one entry a sample. mask: N×H×W uint8. image: N×C×H×W uint8.
+    boxes, captions: one entry a sample. mask: N×H×W uint8. image: N×C×H×W uint8, or N×F float32.
     """
 
     label: Tensor | None = None

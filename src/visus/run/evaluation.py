@@ -25,7 +25,7 @@ from visus.metrics import Score
 from visus.prediction import Predictor
 from visus.run.recipe import compose
 from visus.run.watch import Bar
-from visus.tasks import Case, degradations
+from visus.tasks import Case, degradations, unit_of
 from visus.text import spoken
 from visus.training.ranks import ALONE, Ranks
 
@@ -59,11 +59,11 @@ def evaluate_predictor(
     """
     task, schema = predictor.task, predictor.schema
     meter: Any = task.meter(schema)
-    steps = degradations(task)
-    if steps and (eight_bits or predictor.eight_bits):
+    steps = degradations(task) or ()
+    if steps and schema.inputs == "image" and (eight_bits or predictor.eight_bits):
         steps = (*steps, Rounded())
-    if steps:
-        prepared = Degraded(prepared, steps)
+    if degradations(task) is not None:
+        prepared = Degraded(prepared, steps, unit_of(task, schema))
     total, done = len(prepared.rows), 0
     spread = set(torch.linspace(0, total - 1, min(KEPT, total)).round().long().tolist())
     worst: list[Case] = []

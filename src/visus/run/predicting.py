@@ -35,7 +35,7 @@ from visus.run.pictures import is_place_of_pictures, write_pictures
 from visus.run.tables import Writer, writer_of
 from visus.run.watch import Silent, Watch
 from visus.spec import Spec
-from visus.tasks import InPixels
+from visus.tasks import GivesBack
 from visus.text import counted
 
 LEAST, MOST = 64, 512  # inputs of a piece, which is what a crash can lose
@@ -154,7 +154,7 @@ def predict_to(
     writer = None if pictures else writer_of(to)
     rank, ranks = share_of(rank, ranks)
     predictor = run if isinstance(run, Predictor) else load(run, device_of(_own_device(device, ranks)))
-    if pictures and isinstance(predictor.task, InPixels):
+    if pictures and isinstance(predictor.task, GivesBack) and predictor.schema.inputs == "image":
         return _as_pictures(predictor, sources, to, batch, overwrite, ranks, watch)
     writer = writer_of(to) if writer is None else writer
     with watch.work("listing"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from msgspec.structs import replace
@@ -13,14 +13,11 @@ from visus.data.preprocess import ImagePreprocess
 from visus.data.types import Schema
 from visus.errors import SpecError, WeightsError, require_count, require_known
 from visus.models import build_classifier, find
-from visus.nn import WithoutRandomStart
+from visus.nn import Classifier, Pyramid, WithoutRandomStart
 from visus.prediction import NetworkManifest, NetworkPredictor, load
 from visus.prediction.bundle import is_bundle
 from visus.tasks import Classify
 from visus.weights.load import Weights, load_weights, put
-
-if TYPE_CHECKING:
-    from visus.nn import Classifier
 
 Progress = Callable[[int, int], None]
 
@@ -53,6 +50,8 @@ def create_model(
         shape = (depth if channels is None else channels, *(sides if size is None else size))
         return build_classifier(network, shape, outputs if classes is None else classes)
     found = find_weights(_source(weights), name, size=size)
+    if head == "same" and not any(each.startswith("head.") for each in found.tensors):
+        raise WeightsError(f"{found.source}: they have no head that gives classes", 'head="new" adds one')
     shape = (found.input[0] if channels is None else channels, *found.input[1:])
     model = build_classifier(found.network, shape, found.classes if classes is None else classes)
     if head == "same" and classes not in (None, found.classes):
@@ -133,19 +132,25 @@ def _sides(size: object) -> tuple[int, int] | None:
 def find_weights(
     text: str, name: str, *, size: tuple[int, int] | None = None, progress: Progress | None = None
 ) -> Weights:
-    """Weights from anywhere, a run or bundle of our own among them; see `load_weights`."""
+    """Weights from anywhere, a run or bundle of our own among them, whatever its task; see `load_weights`."""
     if not is_bundle(text):
         return load_weights(text, name, size=size, progress=progress)
     predictor = _of_network(text, name, torch.device("cpu"))
     manifest, preprocess = predictor.manifest, predictor.manifest.preprocess
     if not isinstance(preprocess, ImagePreprocess):
         raise WeightsError(f"{text} is a model of vectors, and {name} takes images", "give weights of images")
-    labels = manifest.schema.labels
+    labels, tensors = manifest.schema.labels, predictor.model.state_dict()
+    if not isinstance(predictor.model, Classifier):  # what other tasks put on a network is theirs alone
+        where = next(name for name, each in predictor.model.named_modules() if isinstance(each, Pyramid)) + "."
+        tensors = {
+            "backbone." + name.removeprefix(where): each for name, each in tensors.items() if name.startswith(where)
+        }
+        labels = ()
     return Weights(
         network=manifest.network,
         input=(preprocess.channels, *(size or preprocess.size)),
         classes=len(labels) or len(manifest.schema.values),
-        tensors=predictor.model.state_dict(),
+        tensors=tensors,
         source=text,
         preprocess=preprocess,
         labels=labels,

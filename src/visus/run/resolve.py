@@ -25,7 +25,7 @@ from visus.prediction import NetworkManifest
 from visus.run.pretrained import find_weights
 from visus.run.recipe import Preprocessing, Recipe
 from visus.spec import decode, tree
-from visus.tasks import AnyTask, Classify, InPixels, Regress, Restore, Segment
+from visus.tasks import AnyTask, Classify, GivesBack, Regress, Restore, Segment, in_windows
 from visus.weights.load import Weights
 
 NAMED = {"label", "labels", "boxes"}  # fields of targets that tell classes
@@ -79,7 +79,7 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
         weights = find_weights(recipe.model.weights, recipe.model.name, size=recipe.preprocess.size)
         network = _as_read(network, card.spec, weights.network)
     given = recipe.preprocess
-    if isinstance(task, InPixels):
+    if in_windows(task):
         given = _in_windows(given, schema)
     elif "boxes" in schema.targets:
         given = _with_all_objects(given, schema, card)
@@ -90,8 +90,8 @@ def resolve(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Pla
             "--set preprocess.fit=crop",
         )
     task = task.fitted(schema, _targets(train, schema))
-    if isinstance(task, InPixels):
-        task = task.scaled(_of_images(preprocess))
+    if isinstance(task, GivesBack):
+        task = task.scaled(preprocess)
     network = network_of(recipe.transfer, network)
     with torch.device("meta"):
         task.assemble(
@@ -138,12 +138,6 @@ def _with_all_objects(given: Preprocessing, schema: Schema, card: Card) -> Prepr
         scale = min(1.0, longer / max(height, width))
         size = (ceil(height * scale / STEP) * STEP, ceil(width * scale / STEP) * STEP)
     return replace(given, fit=given.fit or "pad", size=size)
-
-
-def _of_images(preprocess: Preprocess) -> ImagePreprocess:
-    if not isinstance(preprocess, ImagePreprocess):
-        raise DataError("the task is about images, and the data are vectors", "name another --task, or other data")
-    return preprocess
 
 
 def _as_read(asked: Network, usual: Network, read: Network) -> Network:
@@ -279,7 +273,7 @@ def _augment(given: Augment | None, preprocess: Preprocess, schema: Schema, task
         if given is not None and not given.idle():
             raise SpecError("augment changes images, and the data are vectors", "leave the augment settings out")
         return Augment()
-    if isinstance(task, InPixels):
+    if in_windows(task):
         return _of_pixels(given, preprocess, schema)
     if given is None:
         return Augment(shift=0.0625) if preprocess.channels == 1 else Augment(flip=True, shift=0.125)

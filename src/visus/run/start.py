@@ -20,7 +20,7 @@ from visus.run.reading import resources_of
 from visus.run.recipe import Budget
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
-from visus.tasks import degradations
+from visus.tasks import InGroups, degradations
 from visus.training import Player
 from visus.training.ranks import ALONE, Ranks
 from visus.weights.load import cut_down, put
@@ -106,6 +106,7 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
     room = min(ranks.gather(free_memory() // 4 // ranks.beside))  # one answer for all, and room for those beside
     last = recipe.runtime.channels_last and len(plan.preprocess.shape) == 3
     loaders: dict[str, Loader] = {}
+    each = plan.task.each if isinstance(plan.task, InGroups) else None
     for name, samples in plan.dataset.splits.items():
         with watch.work(f"reading {name}") as bar:
             prepared = prepare(
@@ -117,10 +118,11 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
         batch = _batch(recipe.budget, len(prepared.rows))
         if name == "train":
             require_equal_shares(batch, ranks)
+            require_groups(recipe.budget, each, ranks)
         loaders[name] = Loader(
             prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
             plan.augment, recipe.seed, len(plan.schema.labels), last, ranks.rank, ranks.count,
-            degradations(plan.task),
+            degradations(plan.task), each if name == "train" else None,
         )  # fmt: skip
     return loaders
 
@@ -149,6 +151,20 @@ def known_features(start: Start, loaders: dict[str, Loader], precision: torch.dt
                 loader = features_of(start.fixed, loaders[name], precision=precision, progress=bar)
                 found[name] = replace(loader, prepared=beside(loader.prepared, loader.device))
     return found
+
+
+def require_groups(budget: Budget, each: int | None, ranks: Ranks) -> None:
+    """Raise SpecError where batches, or each rank's share of them, would cut groups of a class apart."""
+    if each is None:
+        return
+    if budget.batch == "auto" or budget.batch % (each * ranks.count):
+        whole = each * ranks.count
+        least = whole * max(1, 0 if budget.batch == "auto" else budget.batch // whole)
+        raise SpecError(
+            f"a batch of {budget.batch} isn't made of groups of {each} samples of a class"
+            + (f" for {ranks.count} ranks" if ranks.count > 1 else ""),
+            f"--batch {least}, or another task.each",
+        )
 
 
 def require_equal_shares(batch: int, ranks: Ranks) -> None:

@@ -338,7 +338,8 @@ class _Training:
             weights = self.ranks.share(lambda: self._best(best))
             for model in (self.kept, self.model):  # an average goes where the whole network finds it too
                 put(model, weights, str(best))
-        self.plan.task.calibrate(self.kept, self.loaders["train"].evaluate())
+        held = self.loaders["val" if "val" in self.loaders else "train"]
+        self.plan.task.calibrate(self.kept, self.loaders["train"].evaluate(), held.evaluate())
         split = next(name for name in ("test", "val", "train") if name in self.loaders)
         with self.watch.work(f"evaluating {split}") as bar:
             prepared, batch = self.loaders[split].prepared, self.loaders[split].batch

@@ -1,6 +1,6 @@
 """One file per job; each is a small frozen object that assembles, trains, decodes, measures and draws."""
 
-from visus.tasks.base import Case, How, InPixels, Meter, Prediction, Task, degradations
+from visus.tasks.base import Case, GivesBack, How, InGroups, Meter, Prediction, Task, degradations, in_windows, unit_of
 from visus.tasks.classify import Classification, Classify, Tagging
 from visus.tasks.detect import Detect
 from visus.tasks.fast_rcnn import FastRCNN
@@ -25,8 +25,9 @@ __all__ = [
     "Detecting",
     "Detection",
     "FastRCNN",
+    "GivesBack",
     "How",
-    "InPixels",
+    "InGroups",
     "Localisation",
     "Localise",
     "Meter",
@@ -41,4 +42,6 @@ __all__ = [
     "Task",
     "YoloV1",
     "degradations",
+    "in_windows",
+    "unit_of",
 ]

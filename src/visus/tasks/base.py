@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from visus.data.degrade import Degradation
-from visus.data.preprocess import ImagePreprocess, Placement
+from visus.data.preprocess import Placement, Preprocess
 from visus.data.types import Batch, Schema, Target, Targets
 from visus.metrics import Score
 from visus.models import Network
@@ -84,9 +84,11 @@ class Task(Protocol):
     def players(self, model: nn.Module) -> tuple[Player, ...]:
         """Who learns, on the device where the model is; empty where nothing is learnt by gradients."""
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
-        """Set what is found by looking at the training data once, and not by gradients: after what is, with the best
-        weights."""
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
+        """Set what is found by looking at the data once, and not by gradients: after what is, with the best weights.
+
+        batches: the training samples. held: those that weren't learnt from; the training samples where there are none.
+        """
 
     def decode(self, output: Any, schema: Schema) -> list[Prediction]:
         """What the model's output, in evaluation mode, says of each sample of a batch."""
@@ -111,22 +113,52 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class InPixels(Protocol):
-    """A task whose outputs are images: it takes them as they are, neither resized nor cut.
+class GivesBack(Protocol):
+    """A task whose outputs are what its inputs are: images of pixels 0…1, or vectors in the data's units.
 
-    degrade: what is done to its images first, where they are what is wanted.
+    degrade: what is done to inputs first. copies: whether what is wanted is the input itself, as it was before that;
+    else the data have it. windows: whether images stay as they are, neither resized nor cut, and are seen in windows.
+    std: of the preprocessing.
     """
+
+    windows: ClassVar[bool]
 
     @property
     def degrade(self) -> tuple[Degradation, ...]: ...
 
-    def scaled(self, preprocess: ImagePreprocess) -> Self:
-        """The task with the scale of the network's input filled in."""
+    @property
+    def std(self) -> tuple[float, ...] | None: ...
+
+    @property
+    def copies(self) -> bool: ...
+
+    def scaled(self, preprocess: Preprocess) -> Self:
+        """The task with the scale of the network's input filled in. Raises DataError for inputs of another kind."""
 
 
-def degradations(task: object) -> tuple[Degradation, ...]:
-    """What is done to the images of a task before it sees them."""
-    return task.degrade if isinstance(task, InPixels) else ()
+@runtime_checkable
+class InGroups(Protocol):
+    """A task that learns from several samples of a class at a time. each: how many of a class a training batch has one
+    after another; the batch is a multiple of it."""
+
+    @property
+    def each(self) -> int: ...
+
+
+def in_windows(task: object) -> bool:
+    """Whether images stay as they are, neither resized nor cut."""
+    return isinstance(task, GivesBack) and task.windows
+
+
+def degradations(task: object) -> tuple[Degradation, ...] | None:
+    """What is done to inputs that are also what is wanted; None where the data have what is wanted."""
+    return task.degrade if isinstance(task, GivesBack) and task.copies else None
+
+
+def unit_of(task: object, schema: Schema) -> Tensor | None:
+    """What the features of a task's vectors are measured in, F; None for images."""
+    known = task.std if isinstance(task, GivesBack) else None
+    return torch.tensor(known) if known is not None and schema.inputs == "vector" else None
 
 
 def exact(output: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ class Classify(Variant, frozen=True, tag="classify"):
 
         return (replace(Player.of("classifier", model, loss), weight=weight),)
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         return
 
     def decode(self, output: Tensor, schema: Schema) -> list[Classification] | list[Tagging]:

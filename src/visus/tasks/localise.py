@@ -145,7 +145,7 @@ class Localise(Variant, frozen=True, tag="localise"):
 
         return (Player.of("localiser", model, loss),)
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         return
 
     def decode(self, output: Tensor, schema: Schema) -> list[Localisation]:

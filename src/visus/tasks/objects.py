@@ -145,7 +145,7 @@ class Detecting(Variant, frozen=True):
             raise ModelError("detection takes images, and the data are vectors")
         return self
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         return
 
     def decode(self, output: Any, schema: Schema) -> list[Detection]:

@@ -80,7 +80,7 @@ class RCNN(Detecting, frozen=True, tag="rcnn"):
         return (Player.of("detector", model, loss),)
 
     @torch.no_grad()
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         """Fit machines and moves, on one look at every window of the training images."""
         assert isinstance(model, Windowed)
         model.eval()

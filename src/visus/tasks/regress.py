@@ -114,7 +114,7 @@ class Regress(Variant, frozen=True, tag="regress"):
 
         return (Player.of("regressor", model, loss),)
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         return
 
     def decode(self, output: Tensor, schema: Schema) -> list[Regression]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from visus.data.degrade import Degradation, require_ordered
 from visus.data.image import EXTENSIONS, to_channels
-from visus.data.preprocess import ImagePreprocess, Placement
+from visus.data.preprocess import ImagePreprocess, Placement, Preprocess
 from visus.data.types import Batch, Schema, Targets
 from visus.errors import DataError, ModelError, SpecError
 from visus.files import write_atomic
@@ -112,6 +112,7 @@ class Restore(Variant, frozen=True, tag="restore"):
     order: Literal["rgb", "bgr"] = "rgb"
     needs: ClassVar[tuple[tuple[str, ...], ...]] = (("image",), ())
     exact: ClassVar[bool] = False
+    windows: ClassVar[bool] = True
 
     def goal(self, schema: Schema) -> str:
         return "psnr"
@@ -127,8 +128,15 @@ class Restore(Variant, frozen=True, tag="restore"):
             )
         return self
 
-    def scaled(self, preprocess: ImagePreprocess) -> Restore:
-        """The task with the scale of the network's input filled in."""
+    @property
+    def copies(self) -> bool:
+        """Whether clean images are made worse; else the data are pairs."""
+        return bool(self.degrade)
+
+    def scaled(self, preprocess: Preprocess) -> Restore:
+        """The task with the scale of the network's input filled in. Raises DataError for vectors."""
+        if not isinstance(preprocess, ImagePreprocess):
+            raise DataError("restoration is about images, and the data are vectors", "name another --task, or other data")
         return with_fields(self, mean=preprocess.mean, std=preprocess.std, order=preprocess.order)
 
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
@@ -160,7 +168,7 @@ class Restore(Variant, frozen=True, tag="restore"):
 
         return (Player.of("restorer", model, loss),)
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         return
 
     def decode(self, output: Tensor, schema: Schema) -> list[Restoration]:

@@ -118,7 +118,7 @@ class Segment(Variant, frozen=True, tag="segment"):
 
         return (Player.of("segmenter", model, loss),)
 
-    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> None:
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch], held: Iterable[Batch]) -> None:
         return
 
     def decode(self, output: Tensor, schema: Schema) -> list[Segmentation]:

@@ -12,13 +12,14 @@ from visus.data.degrade import Noise, Rounded
 from visus.data.degraded import Degraded
 from visus.data.loader import Loader, prepare, read_all
 from visus.data.patches import Patch
-from visus.data.preprocess import ImagePreprocess
+from visus.data.preprocess import ImagePreprocess, VectorPreprocess
 from visus.data.samples import ArraySamples
 from visus.data.types import Schema, Target
 
 SCHEMA = Schema(shape=(1, 24, 24), targets=())
 WINDOWS = ImagePreprocess(size=(28, 28), channels=1, fit="tile", margin=4, mean=(0.5,), std=(0.25,))
 STEPS = (Noise(sigma=30),)
+SMALL = ImagePreprocess(size=(24, 24), channels=1, mean=(0.5,), std=(0.25,))
 CPU = torch.device("cpu")
 
 
@@ -84,3 +85,26 @@ def test_to_look_at_it_is_rounded():
 def test_rounded_noise_is_whole_numbers():
     found = Degraded(prepare(samples(), SCHEMA, WINDOWS), (*STEPS, Rounded())).gather(torch.tensor([1])).inputs
     assert torch.equal(found, found.to(torch.uint8).float())
+
+
+def test_vectors_get_noise_in_each_feature_s_own_unit():
+    values = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32) * [1, 1000]
+    made = ArraySamples("v", values.astype(np.float32), [Target()] * 400)
+    schema, scale = (
+        Schema(inputs="vector", shape=(2,), targets=()),
+        VectorPreprocess(mean=(0.0, 0.0), std=(1.0, 1000.0)),
+    )
+    loader = Loader(prepare(made, schema, scale), scale, 400, CPU, degrade=(Noise(sigma=0.5),))
+    batch = next(loader.train())
+    apart = batch.inputs * torch.tensor(scale.std) - batch.target.image
+    assert (apart.std(0) / torch.tensor(scale.std) - 0.5).abs().max() < 0.05  # its own error: 0.5/√(2·400) = 0.018
+    held = Degraded(prepare(made, schema, scale), (Noise(sigma=0.5),), torch.tensor(scale.std))
+    found = held.gather(torch.tensor([3, 5]))
+    assert torch.equal(found.target.image, torch.from_numpy(made.values[[3, 5]]))
+    assert np.array_equal(held.samples.read(5), found.inputs[1].numpy())
+
+
+def test_copies_are_wanted_as_they_are_where_nothing_is_done_to_them():
+    loader = Loader(prepare(samples(), SCHEMA, SMALL), SMALL, 2, CPU, degrade=())
+    for batch in (next(loader.train()), next(loader.evaluate())):
+        assert torch.equal(batch.inputs, SMALL.normalize(batch.target.image))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visus.data.loader import InMemory, Loader, generator
-from visus.data.order import WINDOW, epoch_order
+from visus.data.order import WINDOW, epoch_order, in_groups
 from visus.data.preprocess import VectorPreprocess
 from visus.data.samples import ArraySamples, Joined, Rows, Samples
 from visus.data.types import Target, Targets
@@ -162,3 +162,29 @@ def test_a_sample_is_anywhere_as_often_as_chance_has_it(met):
     # its windows are equally likely: the spread of their centres
     centres = (np.arange(SHARDS // WINDOW) + 0.5) * WINDOW / SHARDS
     assert abs(places.mean() - 0.5) < 4 * centres.std() / np.sqrt(EPOCHS)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 5), st.integers(0, 2**32))
+def test_groups_have_one_label_and_as_many_of_them_as_there_can_be(labels, each, seed):
+    label, whole = torch.tensor(labels), torch.randperm(len(labels), generator=generator(seed))
+    found = in_groups(whole, label, each)
+    groups = found.view(-1, each)
+    assert all(len(set(group)) == 1 for group in label[groups].tolist())
+    assert len(set(found.tolist())) == len(found)
+    counts = torch.bincount(label[found], minlength=6) if len(found) else torch.zeros(6, dtype=torch.int64)
+    assert counts.tolist() == (torch.bincount(label, minlength=6) // each * each).tolist()
+    place = {position: index for index, position in enumerate(whole.tolist())}
+    firsts = [place[group[0]] for group in groups.tolist()]
+    assert firsts == sorted(firsts)
+
+
+def test_batches_in_groups():
+    labels = torch.arange(60) % 7
+    samples = ArraySamples("a", np.arange(60, dtype=np.float32)[:, None], [Target(label=int(each)) for each in labels])
+    prepared = InMemory(samples, torch.arange(60), [], torch.arange(60.0)[:, None], Targets(label=labels))
+    loader = Loader(prepared, VectorPreprocess(mean=(0.0,), std=(1.0,)), 12, torch.device("cpu"), each=4)
+    assert len(loader) == 4  # of 7 classes, four of 9 samples and three of 8, 8 each: 56 of 12
+    found = [batch.target.label.view(-1, 4) for batch in islice(loader.train(), 2 * len(loader))]
+    assert all((each == each[:, :1]).all() for each in found)
+    again = [batch.target.label.view(-1, 4) for batch in islice(loader.train(3), 2 * len(loader) - 3)]
+    assert all(torch.equal(one, other) for one, other in zip(found[3:], again, strict=True))

@@ -16,7 +16,12 @@ import visus
 from tests.helpers import pixels
 from tests.runs import quick_run
 from visus.data.preprocess import ImagePreprocess
+from visus.data.types import Schema
 from visus.errors import NotFound, SpecError, WeightsError
+from visus.models import CATALOG
+from visus.prediction import NetworkManifest, NetworkPredictor
+from visus.prediction.bundle import save
+from visus.tasks import Segment
 from visus.weights.sources import locate
 
 RESNET8 = ("optim.lr=0.01",)
@@ -71,6 +76,21 @@ def test_a_network_with_the_weights_of_a_run(run):
     model, bundle = visus.create_model("resnet8", weights=str(run)).eval(), visus.load(run).model
     with torch.inference_mode():
         assert torch.equal(model(x), bundle(x))
+
+
+def test_what_another_task_learnt_starts_a_classifier(tmp_path):
+    task, schema = Segment(), Schema(shape=(3, 32, 32), targets=("mask",), masks=("sky", "sea"))
+    spec, preprocess = CATALOG["resnet8"].spec, ImagePreprocess(size=(32, 32))
+    other = task.assemble(spec, schema).eval()
+    manifest = NetworkManifest(task=task, schema=schema, model="resnet8", network=spec, preprocess=preprocess)
+    save(tmp_path / "run", NetworkPredictor(manifest, other), [pixels(0, 32, 32)])
+    model = visus.create_model("resnet8", classes=5, weights=str(tmp_path / "run"), head="new").eval()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(model.backbone(x), other.backbone(x))
+        assert model(x).shape == (2, 5)
+    with pytest.raises(WeightsError, match="no head"):
+        visus.create_model("resnet8", weights=str(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(

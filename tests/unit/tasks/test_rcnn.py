@@ -38,7 +38,7 @@ def test_what_is_fitted_tells_objects_from_the_rest(head):
     task = RCNN(regions=20, samples=8, window=16, head=head, cost=1.0)
     model, given = task.assemble(NET, SCHEMA).eval(), batch()
     before = model(given.inputs)
-    task.calibrate(model, [given])
+    task.calibrate(model, [given], [])
     scores, boxes = model(given.inputs)
     assert bool(model.settled)
     assert not torch.equal(before[1], boxes)  # boxes are moved
