@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from visus.models.catalog import Network
-    from visus.nn.activation import Activation
 
 NARROW = 8  # channels at least, of maps finer than the network's own, unless the finest of those has fewer
 FIRST = 4  # rows and columns of DCGAN's first map, at most
@@ -35,8 +34,8 @@ class Mirror(Variant, frozen=True, tag="mirror"):
     """
 
     most: Count = 256
-    act: Activation = "relu"
-    norm: BatchNorm | None = BatchNorm()
+    act: Literal["relu", "leaky", "silu", "gelu", "tanh", "sigmoid"] = "relu"
+    norm: BatchNorm = BatchNorm()
 
     def build(self, network: Network, shape: tuple[int, ...], code: int) -> nn.Module:
         """N×code in, N×shape out, which is what `network` takes."""
@@ -61,7 +60,7 @@ class Mirror(Variant, frozen=True, tag="mirror"):
             if size[0] > sizes[-1][0] and size[1] > sizes[-1][1]:
                 sizes.append(size)
                 widths.append(max(widths[-1] // 2, min(widths[-1], NARROW)))
-        norm = None if self.norm is None else self.norm.build
+        norm = self.norm.build
         blocks: list[nn.Module] = [
             nn.Sequential(*(ConvNormAct(c, c_out, 3, norm=norm, act=self.act) for c in (c_in, c_out)))
             for c_in, c_out in pairwise([widths[0], *widths])

@@ -136,7 +136,9 @@ class Restore(Variant, frozen=True, tag="restore"):
     def scaled(self, preprocess: Preprocess) -> Restore:
         """The task with the scale of the network's input filled in. Raises DataError for vectors."""
         if not isinstance(preprocess, ImagePreprocess):
-            raise DataError("restoration is about images, and the data are vectors", "name another --task, or other data")
+            raise DataError(
+                "restoration is about images, and the data are vectors", "name another --task, or other data"
+            )
         return with_fields(self, mean=preprocess.mean, std=preprocess.std, order=preprocess.order)
 
     def assemble(self, network: Network, schema: Schema) -> nn.Module:
