@@ -23,7 +23,7 @@ from torch import Tensor
 from visus.data.augment import Augment
 from visus.data.degrade import Degradation, degraded
 from visus.data.order import epoch_order, in_groups
-from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, VectorPreprocess, as_tensor
+from visus.data.preprocess import ImagePreprocess, Placing, Preprocess, as_tensor
 from visus.data.samples import Samples
 from visus.data.source import PLAIN, Resources, Source
 from visus.data.types import Batch, Schema, Skipped, Target, Targets, sent
@@ -172,6 +172,7 @@ class Loader:
 
     channels_last: how images lie in memory there. classes: of the labels, for augment's mixing.
     degrade: what is done to inputs that are also what is wanted, anew each time; None: the data have what is wanted.
+    unit: what the features of vectors are measured in there, F; None for images.
     rank, ranks: of several processes that train together, each takes its part of every training batch.
     each: how many samples of a class follow one another in training batches; None: classes don't matter.
     """
@@ -187,6 +188,7 @@ class Loader:
     rank: int = 0
     ranks: int = 1
     degrade: tuple[Degradation, ...] | None = None
+    unit: Tensor | None = None
     each: int | None = None
 
     def __len__(self) -> int:
@@ -263,7 +265,7 @@ class Loader:
         if augmented:
             batch = self.augment.apply(batch, draws, self._image.fill)
         if self.degrade is not None:
-            batch = degraded(batch, self.degrade, draws, unit_of(self.preprocess))
+            batch = degraded(batch, self.degrade, draws, self.unit)
         batch = replace(batch, inputs=self.preprocess.normalize(batch.inputs))
         return self._to_device(self.augment.mix(batch, self.classes, draws) if augmented else batch)
 
@@ -272,11 +274,6 @@ class Loader:
         if self.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return Batch(inputs, batch.target.to(self.device), batch.rows)
-
-
-def unit_of(preprocess: Placing) -> Tensor | None:
-    """What the features of vectors are measured in, F; None for images."""
-    return torch.tensor(preprocess.std) if isinstance(preprocess, VectorPreprocess) else None
 
 
 def generator(seed: int, *numbers: int) -> torch.Generator:

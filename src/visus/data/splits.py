@@ -51,15 +51,16 @@ def divide(dataset: Dataset, data: Data, seed: int) -> Dataset:
         raise SpecError(
             f"data.val = {data.val} and data.test = {data.test} leave nothing to train on", "make their sum less than 1"
         )
-    # hashing reads every file: only where something is carved, or can leak
-    known = {split: digests(splits[split]) for split in splits if any(shares.values()) or len(splits) > 1}
+    whole_classes = data.apart == "classes"
+    carving = any(shares.values())
+    # hashing reads every file: only where samples are carved, or can leak
+    known = {split: digests(splits[split]) for split in splits if (carving and not whole_classes) or len(splits) > 1}
     notes += _leaks(known)
-    if any(shares.values()):
+    if carving:
         whole = splits["train"]
         by_label = "label" in dataset.schema.targets
         labels = [whole.target(row).label if by_label else None for row in range(len(whole))]
         chosen = seed if data.seed is None else data.seed
-        whole_classes = data.apart == "classes"
         carved = (
             _carve_classes(labels, shares, chosen) if whole_classes else _carve(labels, known["train"], shares, chosen)
         )

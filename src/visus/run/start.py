@@ -20,7 +20,7 @@ from visus.run.reading import resources_of
 from visus.run.recipe import Budget
 from visus.run.resolve import Plan
 from visus.run.watch import Watch
-from visus.tasks import InGroups, degradations
+from visus.tasks import InGroups, degradations, unit_of
 from visus.training import Player
 from visus.training.ranks import ALONE, Ranks
 from visus.weights.load import cut_down, put
@@ -122,7 +122,7 @@ def read_splits(plan: Plan, device: torch.device, watch: Watch, ranks: Ranks = A
         loaders[name] = Loader(
             prepared, plan.preprocess, batch if name == "train" else max(batch, 256), device,
             plan.augment, recipe.seed, len(plan.schema.labels), last, ranks.rank, ranks.count,
-            degradations(plan.task), each if name == "train" else None,
+            degradations(plan.task), unit_of(plan.task, plan.schema), each if name == "train" else None,
         )  # fmt: skip
     return loaders
 
@@ -157,13 +157,12 @@ def require_groups(budget: Budget, each: int | None, ranks: Ranks) -> None:
     """Raise SpecError where batches, or each rank's share of them, would cut groups of a class apart."""
     if each is None:
         return
-    if budget.batch == "auto" or budget.batch % (each * ranks.count):
-        whole = each * ranks.count
-        least = whole * max(1, 0 if budget.batch == "auto" else budget.batch // whole)
+    whole, asked = each * ranks.count, 0 if budget.batch == "auto" else budget.batch
+    if not asked or asked % whole:
         raise SpecError(
             f"a batch of {budget.batch} isn't made of groups of {each} samples of a class"
             + (f" for {ranks.count} ranks" if ranks.count > 1 else ""),
-            f"--batch {least}, or another task.each",
+            f"--batch {whole * max(1, asked // whole)}, or another task.each",
         )
 
 

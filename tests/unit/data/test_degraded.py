@@ -94,7 +94,9 @@ def test_vectors_get_noise_in_each_feature_s_own_unit():
         Schema(inputs="vector", shape=(2,), targets=()),
         VectorPreprocess(mean=(0.0, 0.0), std=(1.0, 1000.0)),
     )
-    loader = Loader(prepare(made, schema, scale), scale, 400, CPU, degrade=(Noise(sigma=0.5),))
+    loader = Loader(
+        prepare(made, schema, scale), scale, 400, CPU, degrade=(Noise(sigma=0.5),), unit=torch.tensor(scale.std)
+    )
     batch = next(loader.train())
     apart = batch.inputs * torch.tensor(scale.std) - batch.target.image
     assert (apart.std(0) / torch.tensor(scale.std) - 0.5).abs().max() < 0.05  # its own error: 0.5/√(2·400) = 0.018
